@@ -1,0 +1,20 @@
+"""Images and labels from torchvision data sets, folders and arrays; the leave-one-out split; the batches."""
+
+from gannext.data.batches import EpochSampler, make_loader
+from gannext.data.datasets import DATASETS
+from gannext.data.images import FileImages, Images, MemoryImages, read_files
+from gannext.data.split import DataConfig, Split, find_class, load_split
+
+__all__ = [
+    "DATASETS",
+    "DataConfig",
+    "EpochSampler",
+    "FileImages",
+    "Images",
+    "MemoryImages",
+    "Split",
+    "find_class",
+    "load_split",
+    "make_loader",
+    "read_files",
+]

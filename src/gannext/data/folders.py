@@ -1,0 +1,79 @@
+"""Folders of pictures: this project's own layout, MVTec AD's, or just pictures of good parts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gannext.runtime import SUFFIXES, InputError
+
+NORMAL_NAMES = frozenset({"0.normal", "normal", "good"})
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """The files of a folder data set.
+
+    Attributes:
+        train: normal images to train on.
+        test: test images, the normal ones first, then each kind of defect in alphabetical order.
+        defects: for each test image, the name of its folder if that is abnormal, else None.
+    """
+
+    train: list[Path]
+    test: list[Path]
+    defects: list[str | None]
+
+
+def scan_folder(root: Path) -> ImageFolder:
+    """Finds the images of a folder, in one of three layouts:
+
+        train/0.normal   test/0.normal   test/1.abnormal         this project's
+        train/good       test/good       test/<defect>           MVTec AD's
+        *.png                                                    normal images only, nothing to test on
+
+    What is normal is told by the folder's name ("0.normal", "normal" or "good"), never by its
+    position; every other folder of `test` holds abnormal images. `ground_truth` is left alone.
+
+    Raises:
+        InputError: there is no such folder, or no normal image to train on.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root} is not a folder: name a data set, or the folder that holds your images")
+    if not (root / "train").is_dir():
+        return ImageFolder(_images_in(root, f"{root} has no folder train/, and no images of its own"), [], [])
+
+    train: list[Path] = []
+    for folder in _normal_folders(root / "train") or [root / "train"]:
+        train += _images_in(folder, f"{folder} holds no images to train on")
+
+    test: list[Path] = []
+    defects: list[str | None] = []
+    for folder in _normal_folders(root / "test"):
+        images = _images_in(folder)
+        test += images
+        defects += [None] * len(images)
+    for folder in _subfolders(root / "test"):
+        if folder.name.lower() not in NORMAL_NAMES:
+            images = _images_in(folder)
+            test += images
+            defects += [folder.name] * len(images)
+    return ImageFolder(train, test, defects)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+
+
+def _normal_folders(folder: Path) -> list[Path]:
+    return [p for p in _subfolders(folder) if p.name.lower() in NORMAL_NAMES]
+
+
+def _images_in(folder: Path, complaint: str | None = None) -> list[Path]:
+    """The image files right in a folder, sorted; with a complaint, none is an error."""
+    try:
+        images = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    except PermissionError:
+        raise InputError(f"{folder} may not be read: check its permissions") from None
+    if complaint and not images:
+        layout = "train/0.normal, test/0.normal and test/1.abnormal, or train/good, test/good and test/<defect>"
+        raise InputError(f"{complaint}: put images there, or lay the folder out as {layout}")
+    return images

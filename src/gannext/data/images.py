@@ -1,0 +1,133 @@
+"""Sets of images: small ones as one tensor of bytes in memory, large ones decoded as they are needed."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from gannext.runtime import InputError, Pixels, array_to_pixels, decode_image, resize
+
+Cache: TypeAlias = Literal["auto", "memory", "stream"]
+MEMORY_LIMIT = 2 * 2**30  # bytes of decoded, resized images that "auto" keeps in memory
+
+
+class Images(Dataset[Tensor]):
+    """A set of images at one size. `images[i]` is bytes (C, H, W); a list of positions gives (N, C, H, W)."""
+
+    streams = False
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> Tensor:
+        raise NotImplementedError
+
+    def subset(self, indices: Sequence[int]) -> "Images":
+        """The images at these positions, in this order."""
+        raise NotImplementedError
+
+
+class MemoryImages(Images):
+    """Images that are one tensor of bytes (N, C, H, W): a batch is one indexing."""
+
+    def __init__(self, pixels: Tensor) -> None:
+        self.pixels = pixels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitems__(self, indices: Sequence[int]) -> Tensor:
+        return self.pixels[torch.as_tensor(indices, dtype=torch.long)]
+
+    def subset(self, indices: Sequence[int]) -> "MemoryImages":
+        return MemoryImages(self.__getitems__(indices))
+
+
+class FileImages(Images):
+    """Images that stay in their files and are decoded whenever they are asked for."""
+
+    streams = True
+
+    def __init__(self, paths: Sequence[Path], size: tuple[int, int], channels: int) -> None:
+        self.paths = list(paths)
+        self.size = size
+        self.channels = channels
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitems__(self, indices: Sequence[int]) -> Tensor:
+        pixels = [resize(decode_image(self.paths[i], self.channels), self.size) for i in indices]
+        return stack(pixels, self.size, self.channels)
+
+    def subset(self, indices: Sequence[int]) -> "FileImages":
+        return FileImages([self.paths[i] for i in indices], self.size, self.channels)
+
+
+@dataclass(frozen=True)
+class ReadFiles:
+    """Images read from files, the positions among the files of those that could be read, and why the others not."""
+
+    images: Images
+    kept: list[int]
+    unreadable: list[str]
+
+
+def read_files(
+    paths: Sequence[Path], size: tuple[int, int], channels: int, cache: Cache = "auto", what: str = "images"
+) -> ReadFiles:
+    """Reads image files, each of them once; a damaged one is left out and named.
+
+    Args:
+        paths: the files.
+        size: height and width that they are resized to.
+        channels: 3 for RGB, 1 for grey.
+        cache: "memory" keeps the decoded bytes, "stream" only the paths, "auto" decides by the bytes' sum.
+        what: names the files on the progress bar.
+
+    The reading goes through all files under "stream" too: a damaged file is better named now than
+    in the middle of the night.
+    """
+    total = len(paths) * channels * size[0] * size[1]
+    keep = cache == "memory" or (cache == "auto" and total <= MEMORY_LIMIT)
+
+    def read(path: Path) -> Pixels | InputError | None:
+        try:
+            pixels = decode_image(path, channels)
+            return resize(pixels, size) if keep else None
+        except InputError as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        progress = tqdm(pool.map(read, paths), total=len(paths), desc=f"Reading {what}", leave=False, disable=None)
+        results = list(progress)
+    kept = [i for i, result in enumerate(results) if not isinstance(result, InputError)]
+    unreadable = [str(result) for result in results if isinstance(result, InputError)]
+    if keep:
+        arrays = [result for result in results if isinstance(result, np.ndarray)]
+        return ReadFiles(MemoryImages(stack(arrays, size, channels)), kept, unreadable)
+    return ReadFiles(FileImages([paths[i] for i in kept], size, channels), kept, unreadable)
+
+
+def from_arrays(arrays: NDArray[np.uint8], size: tuple[int, int], channels: int) -> MemoryImages:
+    """Bytes (N, h, w) or (N, h, w, C) as images of one size."""
+    return MemoryImages(stack([resize(array_to_pixels(a, channels), size) for a in arrays], size, channels))
+
+
+def stack(pixels: Sequence[Pixels], size: tuple[int, int], channels: int) -> Tensor:
+    """Arrays (H, W, C) as one tensor (N, C, H, W), of none too."""
+    if not pixels:
+        return torch.empty(0, channels, *size, dtype=torch.uint8)
+    return torch.from_numpy(np.ascontiguousarray(np.stack(pixels).transpose(0, 3, 1, 2)))

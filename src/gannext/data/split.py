@@ -1,0 +1,195 @@
+"""The split of a data set into what is trained on, what calibrates, and what is tested."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gannext.data.datasets import DATASETS
+from gannext.data.folders import scan_folder
+from gannext.data.images import Cache, Images, from_arrays, read_files
+from gannext.runtime import InputError, unknown
+
+HELD_OUT_SHARE = 0.1
+HELD_OUT_LEAST = 50
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are split.
+
+    Attributes:
+        dataset: a name in DATASETS, or a folder's: `./data/<dataset>` unless `root` says otherwise.
+        root: where torchvision's files lie or go (`./data` by default), or the image folder itself.
+        abnormal_class: of a labelled data set, the class left out of training, by name or index;
+            by default the first.
+        size: height and width that images are resized to.
+        channels: 3 for RGB, 1 for grey.
+        train_images: train on at most so many, chosen by the seed.
+        test_images: test on at most so many normal and so many abnormal ones, chosen by the seed.
+        seed: chooses the held-out images.
+        cache: see `read_files`.
+    """
+
+    dataset: str = "digits"
+    root: Path | None = None
+    abnormal_class: str | None = None
+    size: tuple[int, int] = (32, 32)
+    channels: int = 3
+    train_images: int | None = None
+    test_images: int | None = None
+    seed: int = 0
+    cache: Cache = "auto"
+
+
+@dataclass(frozen=True)
+class Split:
+    """A data set ready for training and evaluation.
+
+    Attributes:
+        train: normal images to train on.
+        held_out: normal images that training never sees; they calibrate the scores.
+        test: test images, the normal ones first.
+        labels: (N,) bool, whether each test image is abnormal.
+        kinds: what each test image shows: its class, or its kind of defect.
+        abnormal_train: the abnormal class's images of the training split, which only the published
+            protocol tests on.
+        abnormal_class: the class that was left out; None for a folder.
+        unreadable: one sentence for every file that was left out.
+    """
+
+    train: Images
+    held_out: Images
+    test: Images
+    labels: Tensor
+    kinds: list[str]
+    abnormal_train: Images
+    abnormal_class: str | None = None
+    unreadable: list[str] = field(default_factory=list)
+
+    @property
+    def untestable(self) -> str | None:
+        """A sentence where no accuracy can be measured, else None."""
+        if len(self.test) == 0:
+            return "There are no test images, so there is nothing to measure accuracy on."
+        if not self.labels.any():
+            return "The test set holds no abnormal image, so there is no accuracy to measure."
+        if self.labels.all():
+            return "The test set holds no normal image, so there is no accuracy to measure."
+        return None
+
+
+def load_split(config: DataConfig) -> Split:
+    """Loads and splits a data set.
+
+    Raises:
+        InputError: an unknown data set or class, an empty folder, too few images, no download.
+    """
+    if config.dataset in DATASETS:
+        return _split_labelled(config)
+    return _split_folder(config)
+
+
+def find_class(dataset: str, given: str | None) -> int:
+    """The index of a class given by name or index; the first one where none is given.
+
+    Raises:
+        InputError: the data set has no such class.
+    """
+    classes = DATASETS[dataset].classes
+    if given is None:
+        return 0
+    name = given.strip().lower().replace(" ", "-").replace("_", "-")
+    if name in classes:
+        return classes.index(name)
+    if name.isdigit() and int(name) < len(classes):
+        return int(name)
+    raise unknown(f"class of {dataset}", given, classes)
+
+
+def held_out_count(available: int) -> int:
+    """How many of so many normal images are held out: 10 %, at least 50, but never more than half."""
+    return min(max(math.ceil(HELD_OUT_SHARE * available), HELD_OUT_LEAST), available // 2)
+
+
+def _split_normal(available: int, config: DataConfig) -> tuple[list[int], list[int]]:
+    """Positions to train on and positions held out, disjoint, chosen by the seed."""
+    if available < 2:
+        raise InputError(
+            f"{available} normal training image is too few: one part trains and another calibrates, so give at least 2, "
+            "and 100 or more for a useful detector"
+        )
+    order = torch.randperm(available, generator=torch.Generator().manual_seed(config.seed)).tolist()
+    if config.train_images is not None:  # hold out as many as if these and their tenth were all there is
+        available = min(available, math.ceil(config.train_images / (1 - HELD_OUT_SHARE)))
+    held_out = held_out_count(available)
+    return order[held_out:][: config.train_images], order[:held_out]
+
+
+def _choose(labels: Sequence[bool], config: DataConfig) -> list[int]:
+    """Positions of the test images, normal first, at most `test_images` of either kind."""
+    generator = torch.Generator().manual_seed(config.seed)
+    chosen: list[int] = []
+    for kind in (False, True):
+        positions = [i for i, label in enumerate(labels) if label is kind]
+        if config.test_images is not None and config.test_images < len(positions):
+            picked = torch.randperm(len(positions), generator=generator)[: config.test_images].tolist()
+            positions = [positions[i] for i in sorted(picked)]
+        chosen += positions
+    return chosen
+
+
+def _split_labelled(config: DataConfig) -> Split:
+    dataset = DATASETS[config.dataset]
+    abnormal = find_class(config.dataset, config.abnormal_class)
+    train, test = dataset.load(config.root or Path("data"))
+
+    normal = np.flatnonzero(train.labels != abnormal)
+    trained, held_out = _split_normal(len(normal), config)
+    tested = _choose([bool(label == abnormal) for label in test.labels], config)
+    labels = test.labels[tested]
+
+    def images(source: np.ndarray, positions: Sequence[int] | np.ndarray) -> Images:
+        return from_arrays(source[np.asarray(positions, dtype=np.int64)], config.size, config.channels)
+
+    return Split(
+        train=images(train.images, normal[trained]),
+        held_out=images(train.images, normal[held_out]),
+        test=images(test.images, tested),
+        labels=torch.from_numpy(labels == abnormal),
+        kinds=[dataset.classes[label] for label in labels],
+        abnormal_train=images(train.images, np.flatnonzero(train.labels == abnormal)),
+        abnormal_class=dataset.classes[abnormal],
+    )
+
+
+def _split_folder(config: DataConfig) -> Split:
+    root = config.root or Path("data") / config.dataset
+    if config.root is None and not root.is_dir():
+        error = unknown("data set", config.dataset, tuple(DATASETS))
+        raise InputError(f"{error}; or put your own images into {root}, or name their folder with --data-root")
+    folder = scan_folder(root)
+    if config.abnormal_class is not None:
+        raise InputError(
+            f"{root} tells normal from abnormal by its folders, so --abnormal-class {config.abnormal_class} has no meaning"
+        )
+    train = read_files(folder.train, config.size, config.channels, config.cache, "training images")
+    if not train.kept:
+        raise InputError(f"none of the {len(folder.train)} training images in {root} can be read: {train.unreadable[0]}")
+    trained, held_out = _split_normal(len(train.kept), config)
+    tested = _choose([defect is not None for defect in folder.defects], config)
+    test = read_files([folder.test[i] for i in tested], config.size, config.channels, config.cache, "test images")
+    defects = [folder.defects[tested[i]] for i in test.kept]
+    return Split(
+        train=train.images.subset(trained),
+        held_out=train.images.subset(held_out),
+        test=test.images,
+        labels=torch.tensor([defect is not None for defect in defects], dtype=torch.bool),
+        kinds=[defect or "normal" for defect in defects],
+        abnormal_train=test.images.subset([]),
+        unreadable=train.unreadable + test.unreadable,
+    )

@@ -1,0 +1,6 @@
+"""The anomaly score and the Detector."""
+
+from gannext.detection.detector import Detector
+from gannext.detection.score import Scoring, denormalise, normalise, score_batch, score_batches
+
+__all__ = ["Detector", "Scoring", "denormalise", "normalise", "score_batch", "score_batches"]

@@ -1,0 +1,59 @@
+"""From an image and its reconstruction to one number: the anomaly score."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The published score, A(x) = pixel * mean (x - x̂)^2 + feature * mean (f(x) - f(x̂))^2.
+
+    The later revision of the paper's code uses 0.95 and 0.05. The score is raw: it is never
+    scaled by the images that happen to be scored along with it.
+    """
+
+    pixel: float = 0.9
+    feature: float = 0.1
+
+    def __call__(self, x: Tensor, x_hat: Tensor, f: Tensor, f_hat: Tensor) -> Tensor:
+        """Scores (N,), at least 0, of images (N, C, H, W) in [-1, 1] and features (N, nz)."""
+        pixels = (x - x_hat).square().flatten(1).mean(1)
+        features = (f - f_hat).square().flatten(1).mean(1)
+        return self.pixel * pixels + self.feature * features
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Bytes (N, C, H, W) as floats in [-1, 1], which is what the networks see."""
+    return images.float().div_(127.5).sub_(1.0)
+
+
+def denormalise(x: Tensor) -> Tensor:
+    """Floats (N, C, H, W) back as bytes; what lies outside [-1, 1] is clipped."""
+    return x.float().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def score_batch(
+    generator: nn.Module, discriminator: nn.Module, scoring: Scoring, images: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Scores (N,) and reconstructions (N, C, H, W) in about [-1, 1], of bytes (N, C, H, W).
+
+    The networks run in whatever mode they are in: evaluation is the caller's to choose.
+    """
+    x = normalise(images)
+    x_hat = generator(x)
+    return scoring(x, x_hat, discriminator(x)[1], discriminator(x_hat)[1]), x_hat
+
+
+def score_batches(
+    generator: nn.Module, discriminator: nn.Module, scoring: Scoring, batches: Iterable[Tensor]
+) -> NDArray[np.float64]:
+    """Scores (N,) of all images of an iterable of byte batches, on the networks' device."""
+    device = next(generator.parameters()).device
+    with torch.inference_mode():
+        parts = [score_batch(generator, discriminator, scoring, b.to(device))[0].double().cpu() for b in batches]
+    return torch.cat(parts).numpy() if parts else np.empty(0)

@@ -1,0 +1,18 @@
+"""The networks, as plain torch modules, and the registry that finds a generator by its name."""
+
+from gannext.networks.config import NetworkConfig
+from gannext.networks.discriminator import Discriminator
+from gannext.networks.gannext import NORMS, GanNeXt
+from gannext.networks.profile import Cost, measure_cost
+from gannext.networks.registry import GENERATORS, create_generator
+
+__all__ = [
+    "GENERATORS",
+    "NORMS",
+    "Cost",
+    "Discriminator",
+    "GanNeXt",
+    "NetworkConfig",
+    "create_generator",
+    "measure_cost",
+]

@@ -1,0 +1,138 @@
+"""Image decoding and resizing: the one place where a picture becomes an array of bytes.
+
+Training, prediction and the exported file all start here, so that a picture has the same pixels
+and therefore the same score everywhere.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from gannext.runtime.errors import InputError
+
+Pixels = NDArray[np.uint8]
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"})
+
+
+def decode_image(path: str | Path, channels: int = 3) -> Pixels:
+    """Reads an image file as a person would see it.
+
+    Args:
+        path: any file that Pillow reads; of an animation, the first frame.
+        channels: 3 for RGB, 1 for grey.
+
+    Returns:
+        uint8 array (height, width, channels).
+
+    Raises:
+        InputError: the file is missing, empty, damaged, no image, or too large.
+    """
+    path = Path(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+                return to_pixels(image, channels)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder, not an image") from None
+    except PermissionError:
+        raise InputError(f"{path} may not be read: check its permissions") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        limit = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise InputError(f"{path} has more than {limit} million pixels: scale it down or cut it up first") from None
+    except Exception as error:  # Pillow's decoders raise nearly everything on damaged files
+        empty = path.exists() and path.stat().st_size == 0
+        reason = "it is empty" if empty else str(error).replace(str(path), "it") or type(error).__name__
+        raise InputError(f"{path} cannot be read as an image ({reason})") from None
+
+
+def to_pixels(image: Image.Image, channels: int = 3) -> Pixels:
+    """A PIL image of any mode as a person would see it: uint8 (height, width, channels).
+
+    Camera orientation is applied, transparency is laid over white, and 16-bit greys keep their
+    upper eight bits (Pillow alone would clip them to white).
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = Image.fromarray(deep_grey_to_bytes(np.asarray(image), image.mode))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("L" if channels == 1 else "RGB")
+    return np.asarray(image).reshape(image.height, image.width, channels)
+
+
+def deep_grey_to_bytes(values: NDArray[np.generic], mode: str) -> Pixels:
+    """Greys of more than eight bits as bytes; floats are read as 0..1 if they all lie there, else as 0..255."""
+    if mode == "F":
+        values = np.nan_to_num(values.astype(np.float64))
+        inside = values.size > 0 and values.min() >= 0.0 and values.max() <= 1.0
+        return np.clip(np.rint(values * 255 if inside else values), 0, 255).astype(np.uint8)
+    return (np.clip(values, 0, 65535).astype(np.uint16) >> 8).astype(np.uint8)
+
+
+def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Resizes uint8 (height, width, channels) to size = (height, width): bilinear, antialiased."""
+    if pixels.shape[:2] == size:
+        return pixels
+    squeezed = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    image = Image.fromarray(squeezed).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(*size, pixels.shape[-1])
+
+
+def array_to_pixels(values: NDArray[np.generic], channels: int = 3) -> Pixels:
+    """An image array as uint8 (height, width, channels).
+
+    Args:
+        values: (height, width) or (height, width, 1 | 3 | 4); bytes, 16-bit integers, or floats in [0, 1].
+        channels: 3 for RGB, 1 for grey.
+
+    Raises:
+        InputError: another shape or type, or floats outside [0, 1].
+    """
+    values = np.asarray(values)
+    if values.ndim == 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] not in (3, 4)) or values.size == 0:
+        raise InputError(
+            f"an array of shape {tuple(values.shape)} is no image: give (height, width) or (height, width, 3)"
+        )
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8) * np.uint8(255)
+    elif np.issubdtype(values.dtype, np.floating):
+        if not (np.isfinite(values).all() and values.min() >= 0.0 and values.max() <= 1.0):
+            raise InputError("an image array of floats must lie in [0, 1]: scale it, or give bytes")
+        values = np.rint(values * 255).astype(np.uint8)
+    elif values.dtype == np.uint16:
+        values = (values >> 8).astype(np.uint8)
+    elif values.dtype != np.uint8:
+        raise InputError(f"an image array of {values.dtype} is ambiguous: give uint8, uint16, or floats in [0, 1]")
+    return to_pixels(Image.fromarray(values), channels)
+
+
+def find_images(places: Sequence[str | Path]) -> list[Path]:
+    """The image files that `places` name: files as they are, folders searched in depth, sorted by path.
+
+    Raises:
+        InputError: a place does not exist, or a folder holds no image.
+    """
+    found: list[Path] = []
+    for place in map(Path, places):
+        if place.is_dir():
+            inside = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not inside:
+                raise InputError(f"{place} holds no image: looked for {' '.join(sorted(SUFFIXES))}")
+            found += inside
+        elif place.exists():
+            found.append(place)
+        else:
+            raise InputError(f"{place} does not exist: name an image file or a folder of images")
+    return found

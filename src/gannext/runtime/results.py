@@ -1,0 +1,75 @@
+"""What a prediction returns, and how it is written as a table, CSV or JSON."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gannext.runtime.images import Pixels
+
+COLUMNS = ("image", "score", "p_value", "verdict", "error")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The judgement of one image.
+
+    Attributes:
+        image: the file's path, or the position in the list given.
+        score: raw anomaly score, at least 0; None where the image could not be read.
+        p_value: conformal p-value in (0, 1]; small means abnormal.
+        abnormal: whether the score lies above the detector's threshold.
+        reconstruction: uint8 (height, width, channels) at the detector's size, where asked for.
+        error: a sentence where the image could not be read, else None.
+    """
+
+    image: str
+    score: float | None = None
+    p_value: float | None = None
+    abnormal: bool | None = None
+    reconstruction: Pixels | None = None
+    error: str | None = None
+
+    @property
+    def verdict(self) -> str:
+        """ "normal", "abnormal" or "error"."""
+        if self.error is not None:
+            return "error"
+        return "abnormal" if self.abnormal else "normal"
+
+    def row(self) -> dict[str, str | float | None]:
+        """The columns of the written results."""
+        return {
+            "image": self.image,
+            "score": self.score,
+            "p_value": self.p_value,
+            "verdict": self.verdict,
+            "error": self.error,
+        }
+
+
+def as_table(predictions: Sequence[Prediction]) -> str:
+    """A table for the terminal, the widest image name deciding the first column."""
+    width = max([len("image"), *(len(p.image) for p in predictions)])
+    lines = [f"{'image':<{width}}  {'score':>10}  {'p-value':>8}  verdict"]
+    for p in predictions:
+        if p.score is None or p.p_value is None:
+            lines.append(f"{p.image:<{width}}  {'-':>10}  {'-':>8}  error: {p.error}")
+        else:
+            lines.append(f"{p.image:<{width}}  {p.score:>10.6f}  {p.p_value:>8.4f}  {p.verdict}")
+    return "\n".join(lines)
+
+
+def as_csv(predictions: Sequence[Prediction]) -> str:
+    """CSV with the header `image,score,p_value,verdict,error`."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(p.row() for p in predictions)
+    return text.getvalue()
+
+
+def as_json(predictions: Sequence[Prediction]) -> str:
+    """A JSON list of objects with the same names as the CSV's columns."""
+    return json.dumps([p.row() for p in predictions], indent=2) + "\n"

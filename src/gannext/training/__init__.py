@@ -1,0 +1,18 @@
+"""Training: recipes, the objective, and `fit`, which makes a Detector."""
+
+from gannext.training.callbacks import LAST, Interrupted, reconstruction_grid
+from gannext.training.fit import TrainConfig, fit
+from gannext.training.module import Diverged, GanModule
+from gannext.training.recipe import RECIPES, Recipe
+
+__all__ = [
+    "LAST",
+    "RECIPES",
+    "Diverged",
+    "GanModule",
+    "Interrupted",
+    "Recipe",
+    "TrainConfig",
+    "fit",
+    "reconstruction_grid",
+]

@@ -1,0 +1,134 @@
+"""What watches a training: its speed, its table of metrics, its pictures, and Ctrl-C."""
+
+import csv
+import io
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+from torchvision.utils import make_grid, save_image
+
+from gannext.detection import denormalise, normalise
+from gannext.runtime import InputError, write_text
+
+LAST = "last.ckpt"
+
+
+class Interrupted(InputError):
+    """The user pressed Ctrl-C; the run's state is saved."""
+
+
+class Throughput(Callback):
+    """Logs images per second, and the share of the time that training waited for data."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.images, self.waited = 0, 0.0
+        self.started = self.ended = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Tensor, batch_idx: int) -> None:
+        self.waited += time.perf_counter() - self.ended
+        self.images += len(batch)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self.ended = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        took = self.ended - self.started
+        if took > 0:
+            pl_module.log("images_per_second", self.images * trainer.world_size / took)
+            pl_module.log("data_wait", self.waited / took)
+
+
+class MetricsTable(Callback):
+    """Writes metrics.csv, a row an epoch; a resumed run goes on in the same table.
+
+    Lightning's CSVLogger deletes the table of the run that it resumes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.rows: list[dict[str, Any]] = []
+        if trainer.is_global_zero and trainer.current_epoch > 0 and self.path.exists():
+            with self.path.open(newline="") as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= trainer.current_epoch]
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        values = {n: float(v) for n, v in trainer.callback_metrics.items() if "_step" not in n and n not in ("G", "D")}
+        values = {n.removesuffix("_epoch"): v for n, v in values.items()}
+        self.rows.append({"epoch": trainer.current_epoch + 1, "step": pl_module.steps, **values})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(dict.fromkeys(name for row in self.rows for name in row)))
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, text.getvalue())
+
+
+class Pictures(Callback):
+    """Saves held-out images, their reconstructions and the differences after each epoch.
+
+    Args:
+        folder: where `epoch_0001.png` and so on go.
+        images: bytes (N, C, H, W) to show, a handful.
+    """
+
+    def __init__(self, folder: Path, images: Tensor) -> None:
+        self.folder = folder
+        self.images = images
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero and len(self.images):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            grid = reconstruction_grid(pl_module, self.images)
+            save_image(grid.float() / 255, self.folder / f"epoch_{trainer.current_epoch + 1:04d}.png")
+
+
+def reconstruction_grid(module: LightningModule, images: Tensor) -> Tensor:
+    """Bytes (3, height, width): a row of images, a row of reconstructions, a row of absolute differences."""
+    training = module.generator.training
+    module.generator.eval()
+    with torch.no_grad():
+        x_hat = denormalise(module.generator(normalise(images.to(module.device)))).cpu()
+    module.generator.train(training)
+    difference = (images.int() - x_hat.int()).abs().to(torch.uint8)
+    return make_grid(torch.cat((images, x_hat, difference)), nrow=len(images), padding=1, pad_value=128)
+
+
+class SaveOnInterrupt(Callback):
+    """Lets the step in hand finish on Ctrl-C, saves, and stops; a second Ctrl-C stops at once.
+
+    Stopping between two steps matters: in the middle of one, the generator may already have moved
+    and the discriminator not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.asked = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.asked = False
+        if threading.current_thread() is threading.main_thread():
+            self.previous = signal.signal(signal.SIGINT, self._ask)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self.previous)
+
+    def _ask(self, *_: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Tensor, batch_idx: int) -> None:
+        if self.asked:
+            trainer.save_checkpoint(self.path)
+            raise Interrupted(f"stopped at step {pl_module.steps} (epoch {trainer.current_epoch + 1}) and saved {self.path}")

@@ -1,0 +1,224 @@
+"""Training from a split to a Detector."""
+
+import datetime
+import logging
+import platform
+import warnings
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Iterator
+
+import lightning
+import torch
+from lightning import LightningDataModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from gannext import __version__
+from gannext.data import EpochSampler, Split, make_loader
+from gannext.detection import Detector, score_batches
+from gannext.networks import NetworkConfig
+from gannext.runtime import Calibration, InputError, write_atomically
+from gannext.training.callbacks import LAST, MetricsTable, Pictures, SaveOnInterrupt, Throughput
+from gannext.training.module import GanModule
+from gannext.training.recipe import Recipe
+
+SHOWN_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training, apart from its data.
+
+    Attributes:
+        networks: the networks to build.
+        recipe: how to train them.
+        epochs: passes over the training images.
+        fpr: false-positive rate that the detector's threshold keeps.
+        seed: of all randomness.
+        accelerator, devices, precision: Lightning's, such as "cpu", 1 and "32-true".
+        workers: processes that decode images which are streamed.
+        provenance: what the detector's file shall say of its data.
+    """
+
+    networks: NetworkConfig
+    recipe: Recipe
+    epochs: int
+    fpr: float = 0.05
+    seed: int = 0
+    accelerator: str = "auto"
+    devices: int | list[int] | str = 1
+    precision: str = "32-true"
+    workers: int = 2
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+class Batches(LightningDataModule):
+    """The training batches, and the held-out ones; remembers how far into an epoch a run is."""
+
+    def __init__(self, split: Split, config: TrainConfig) -> None:
+        super().__init__()
+        self.split = split
+        self.config = config
+        self.position = {"epoch": 0, "start": 0}
+
+    def _loader(self, images: Any, sampler: EpochSampler | None) -> DataLoader[Tensor]:
+        pin = torch.cuda.is_available() and self.config.accelerator != "cpu"
+        return make_loader(images, self.config.recipe.batch_size, sampler, self.config.workers, pin)
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        assert self.trainer is not None
+        world = self.trainer.world_size
+        sampler = EpochSampler(len(self.split.train), self.config.seed, self.trainer.global_rank, world)
+        sampler.epoch, sampler.start = self.position["epoch"], self.position["start"]
+        return self._loader(self.split.train, sampler)
+
+    def val_dataloader(self) -> DataLoader[Tensor]:
+        return self._loader(self.split.held_out, None)
+
+    def state_dict(self) -> dict[str, int]:
+        assert self.trainer is not None
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        return {"epoch": self.trainer.current_epoch, "start": done * self.config.recipe.batch_size}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.position = state_dict
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Checkpoints that a kill at any moment leaves whole, and that are read without unpickling objects."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        write_atomically(path, lambda file: torch.save(checkpoint, file))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+        try:
+            loaded: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"the checkpoint {path} cannot be read ({reason}): start the training anew") from None
+        return loaded
+
+
+def fit(
+    config: TrainConfig,
+    split: Split,
+    run: Path,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    progress: bool = True,
+) -> Detector:
+    """Trains on the split's normal images, calibrates on the held-out ones, and saves the Detector.
+
+    Args:
+        config: what to train, and how.
+        split: the images, as `gannext.data.load_split` gives them.
+        run: the run's folder; it gets `last.ckpt` and `metrics.csv`, `pictures/` and `detector.gannext`.
+        resume: go on from the run's `last.ckpt`, where there is one.
+        callbacks, loggers: more of Lightning's.
+        progress: whether to show a progress bar.
+
+    Raises:
+        InputError: fewer images than a batch, a device that is not there, a full disk.
+        Diverged: a loss became NaN or infinite.
+        Interrupted: Ctrl-C; the state is saved.
+    """
+    check_device(config.accelerator, config.devices)
+    if len(split.train) < config.recipe.batch_size:
+        raise InputError(
+            f"{len(split.train)} images to train on are fewer than a batch of {config.recipe.batch_size}: "
+            f"add images, or pass --batch-size {max(1, min(16, len(split.train)))}"
+        )
+    run.mkdir(parents=True, exist_ok=True)
+    with quiet_lightning():
+        seed_everything(config.seed, workers=True, verbose=False)
+        module = GanModule(config.networks, config.recipe)
+        batches = Batches(split, config)
+        shown = split.held_out[list(range(min(SHOWN_IMAGES, len(split.held_out))))] if len(split.held_out) else None
+        trainer = Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            precision=config.precision,  # type: ignore[arg-type]
+            max_epochs=config.epochs,
+            logger=list(loggers),
+            callbacks=[
+                Throughput(),
+                *callbacks,
+                MetricsTable(run / "metrics.csv"),
+                SaveOnInterrupt(run / LAST),
+                ModelCheckpoint(run, LAST.removesuffix(".ckpt"), save_on_train_epoch_end=True, enable_version_counter=False),
+                *([Pictures(run / "pictures", shown)] if shown is not None else []),
+                *([TQDMProgressBar(leave=False)] if progress else []),
+            ],
+            plugins=[AtomicCheckpoints()],
+            default_root_dir=run,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=min(50, len(split.train) // config.recipe.batch_size),
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+        )
+        checkpoint = run / LAST
+        trainer.fit(module, batches, ckpt_path=checkpoint if resume and checkpoint.exists() else None, weights_only=True)
+
+    detector = calibrated(config, split, module)
+    if trainer.is_global_zero:
+        detector.save(run / "detector.gannext")
+    return detector
+
+
+def calibrated(config: TrainConfig, split: Split, module: GanModule) -> Detector:
+    """The Detector of a module's networks, calibrated on the split's held-out images."""
+    generator, discriminator = module.generator.eval(), module.discriminator.eval()
+    held_out = make_loader(split.held_out, config.recipe.batch_size, workers=config.workers)
+    scores = score_batches(generator, discriminator, config.recipe.scoring, held_out)
+    provenance = {
+        **config.provenance,
+        "recipe": asdict(config.recipe),
+        "epochs": config.epochs,
+        "steps": module.steps,
+        "seed": config.seed,
+        "trained_on": len(split.train),
+        "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "versions": {
+            "gannext": __version__,
+            "torch": torch.__version__,
+            "lightning": lightning.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    calibration = Calibration(tuple(scores.tolist()), config.fpr)
+    return Detector(
+        config.networks, generator.cpu(), discriminator.cpu(), config.recipe.scoring, calibration, provenance
+    )
+
+
+def check_device(accelerator: str, devices: int | list[int] | str) -> None:
+    """Raises InputError where a device is asked for that this machine does not have."""
+    if accelerator in ("cuda", "gpu") and not torch.cuda.is_available():
+        raise InputError("this machine has no CUDA GPU that torch can use: pass --device cpu, or leave it out")
+    if accelerator == "mps" and not torch.backends.mps.is_available():
+        raise InputError("this machine has no Apple GPU that torch can use: pass --device cpu, or leave it out")
+    if accelerator == "cuda" and isinstance(devices, list) and max(devices) >= torch.cuda.device_count():
+        raise InputError(f"GPU {max(devices)} is not there: this machine has {torch.cuda.device_count()}, counted from 0")
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keeps Lightning's hints out of the terminal; its errors still come through."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)

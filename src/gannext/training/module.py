@@ -1,0 +1,112 @@
+"""The one LightningModule: a step of both networks, and what is logged of it."""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from gannext.detection import normalise
+from gannext.networks import NetworkConfig
+from gannext.runtime import InputError
+from gannext.training.objective import gan_losses
+from gannext.training.recipe import Recipe
+
+
+class Diverged(InputError):
+    """A loss or a weight is no longer finite."""
+
+
+class GanModule(LightningModule):
+    """Trains a generator and a discriminator against each other by a recipe.
+
+    Args:
+        networks: how to build them.
+        recipe: how to train them.
+    """
+
+    def __init__(self, networks: NetworkConfig, recipe: Recipe) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.networks = networks
+        self.recipe = recipe
+        self.generator: nn.Module = networks.build_generator()
+        self.discriminator: nn.Module = networks.build_discriminator()
+        self.steps = 0
+        self._rng_state: Tensor | None = None
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        betas = (self.recipe.beta1, self.recipe.beta2)
+        return [Adam(n.parameters(), self.recipe.lr, betas) for n in (self.generator, self.discriminator)]
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> None:
+        """One step of the generator, then one of the discriminator, on bytes (N, C, H, W).
+
+        Each network runs once over each image: the discriminator's judgement of the reconstruction
+        serves both losses, since it has not changed between the two steps. `inputs=` keeps each
+        backward pass out of the other network's weights.
+        """
+        x = normalise(batch)
+        x_hat = self.generator(x)
+        logit_hat, f_hat = self.discriminator(x_hat)
+        logit, f = self.discriminator(x)
+        losses = gan_losses(self.recipe, x, x_hat, logit, logit_hat, f, f_hat)
+
+        optimisers = self.optimizers()
+        assert isinstance(optimisers, list)
+        steps = (
+            (losses.generator, optimisers[0], self.generator, True),
+            (losses.discriminator, optimisers[1], self.discriminator, False),
+        )
+        for loss, optimiser, network, again in steps:
+            optimiser.zero_grad()
+            self.manual_backward(loss, inputs=list(network.parameters()), retain_graph=again)
+            optimiser.step()
+        self.steps += 1
+
+        values = {name: value.detach() for name, value in vars(losses).items()}
+        self._watch(values)
+        self.log_dict({f"loss/{name}": value for name, value in values.items()}, on_step=True, on_epoch=True)
+        self.log("G", values["generator"], prog_bar=True, logger=False)
+        self.log("D", values["discriminator"], prog_bar=True, logger=False)
+        self.log("lr", optimisers[0].param_groups[0]["lr"])
+
+    def _watch(self, losses: dict[str, Tensor]) -> None:
+        """Stops on a loss that is not finite, and revives a discriminator that has won outright."""
+        loss_g, loss_d = torch.stack((losses["generator"], losses["discriminator"])).tolist()
+        for name, loss in (("generator", loss_g), ("discriminator", loss_d)):
+            if not -float("inf") < loss < float("inf"):
+                raise Diverged(f"the {name}'s loss became {loss} at step {self.steps} (epoch {self.current_epoch + 1})")
+        if loss_d < self.recipe.restart_below:
+            fresh = self.networks.build_discriminator().to(self.device)
+            self.discriminator.load_state_dict(fresh.state_dict())
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Reconstruction of held-out normal images, in evaluation mode."""
+        x = normalise(batch)
+        self.log("held_out/l1", F.l1_loss(self.generator(x), x), on_epoch=True, prog_bar=True)
+
+    def on_train_epoch_end(self) -> None:
+        # The last step may have spoilt the weights without a loss to show it: such a state is not worth saving.
+        if not all(bool(torch.isfinite(p).all()) for p in self.parameters()):
+            raise Diverged(f"a weight became infinite or NaN at step {self.steps} (epoch {self.current_epoch + 1})")
+
+    def on_train_start(self) -> None:
+        if self._rng_state is not None:
+            torch.set_rng_state(self._rng_state.cpu())
+            self._rng_state = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["gannext"] = {
+            "networks": asdict(self.networks),
+            "steps": self.steps,
+            "rng_state": torch.get_rng_state(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["gannext"]
+        self.steps = state["steps"]
+        self._rng_state = state["rng_state"]
