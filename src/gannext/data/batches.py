@@ -1,6 +1,7 @@
 """Batches of images: shuffled by seed and epoch for training, in order for everything else."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class EpochSampler(Sampler[int]):
         return iter(mine[self.start :])
 
 
-def _as_they_come(batch: Tensor) -> Tensor:
+def _as_they_come(batch: Any) -> Any:
     return batch  # `Images.__getitems__` has stacked it
 
 

@@ -4,8 +4,9 @@ import gzip
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,8 +84,12 @@ def unpack_debian(place: Path) -> None:
     """Unpacks Debian's copies of the Fashion-MNIST files, which torchvision takes for damaged while they are packed."""
     place.mkdir(parents=True)
     for packed in DEBIAN_FASHION_MNIST.glob("*.gz"):
-        with gzip.open(packed) as source:
-            write_atomically(place / packed.stem, lambda file, source=source: shutil.copyfileobj(source, file))
+        write_atomically(place / packed.stem, partial(_unpack, packed))
+
+
+def _unpack(packed: Path, file: IO[bytes]) -> None:
+    with gzip.open(packed) as source:
+        shutil.copyfileobj(source, file)
 
 
 def to_labelled(part: Any) -> Labelled:
@@ -101,9 +106,7 @@ IDX_FILES = "{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz (four files)"
 
 DATASETS: dict[str, LabelledDataset] = {
     "digits": LabelledDataset(tuple("0123456789"), load_digits),
-    "mnist": LabelledDataset(
-        tuple("0123456789"), torchvision_loader("MNIST", "MNIST/raw", IDX_FILES, TRAIN_TEST)
-    ),
+    "mnist": LabelledDataset(tuple("0123456789"), torchvision_loader("MNIST", "MNIST/raw", IDX_FILES, TRAIN_TEST)),
     "fashion_mnist": LabelledDataset(
         ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot"),
         torchvision_loader("FashionMNIST", "FashionMNIST/raw", IDX_FILES, TRAIN_TEST),

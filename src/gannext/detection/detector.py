@@ -209,6 +209,4 @@ def spread(images: OneImage | Iterable[OneImage]) -> Iterable[OneImage]:
         for image in images:
             yield from spread(image)
     else:
-        raise InputError(
-            f"{type(images).__name__} is no image: give paths, PIL images, NumPy arrays or torch tensors"
-        )
+        raise InputError(f"{type(images).__name__} is no image: give paths, PIL images, NumPy arrays or torch tensors")

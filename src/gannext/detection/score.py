@@ -37,9 +37,7 @@ def denormalise(x: Tensor) -> Tensor:
     return x.float().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def score_batch(
-    generator: nn.Module, discriminator: nn.Module, scoring: Scoring, images: Tensor
-) -> tuple[Tensor, Tensor]:
+def score_batch(generator: nn.Module, discriminator: nn.Module, scoring: Scoring, images: Tensor) -> tuple[Tensor, Tensor]:
     """Scores (N,) and reconstructions (N, C, H, W) in about [-1, 1], of bytes (N, C, H, W).
 
     The networks run in whatever mode they are in: evaluation is the caller's to choose.

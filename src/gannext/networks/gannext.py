@@ -141,9 +141,7 @@ class GanNeXt(nn.Module):
         self.bottom = blocks(2 * widths[-1], bottom)
         self.ups = nn.ModuleList(Upsample(w) for w in widths)
         self.decoder = nn.ModuleList(blocks(w, n) for w, n in zip(widths, depths, strict=True))
-        self.stem_out = nn.Sequential(
-            nn.ConvTranspose2d(dim, 2 * dim, patch, stride=patch), nn.Conv2d(2 * dim, channels, 1)
-        )
+        self.stem_out = nn.Sequential(nn.ConvTranspose2d(dim, 2 * dim, patch, stride=patch), nn.Conv2d(2 * dim, channels, 1))
         self.apply(initialise)
 
     def forward(self, x: Tensor) -> Tensor:

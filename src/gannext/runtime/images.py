@@ -102,9 +102,7 @@ def array_to_pixels(values: NDArray[np.generic], channels: int = 3) -> Pixels:
     if values.ndim == 3 and values.shape[-1] == 1:
         values = values[..., 0]
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] not in (3, 4)) or values.size == 0:
-        raise InputError(
-            f"an array of shape {tuple(values.shape)} is no image: give (height, width) or (height, width, 3)"
-        )
+        raise InputError(f"an array of shape {tuple(values.shape)} is no image: give (height, width) or (height, width, 3)")
     if values.dtype == np.bool_:
         values = values.astype(np.uint8) * np.uint8(255)
     elif np.issubdtype(values.dtype, np.floating):
@@ -112,7 +110,7 @@ def array_to_pixels(values: NDArray[np.generic], channels: int = 3) -> Pixels:
             raise InputError("an image array of floats must lie in [0, 1]: scale it, or give bytes")
         values = np.rint(values * 255).astype(np.uint8)
     elif values.dtype == np.uint16:
-        values = (values >> 8).astype(np.uint8)
+        values = deep_grey_to_bytes(values, "I;16")
     elif values.dtype != np.uint8:
         raise InputError(f"an image array of {values.dtype} is ambiguous: give uint8, uint16, or floats in [0, 1]")
     return to_pixels(Image.fromarray(values), channels)

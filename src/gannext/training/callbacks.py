@@ -6,12 +6,12 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.utils import make_grid, save_image
 
 from gannext.detection import denormalise, normalise
@@ -43,6 +43,20 @@ class Throughput(Callback):
         if took > 0:
             pl_module.log("images_per_second", self.images * trainer.world_size / took)
             pl_module.log("data_wait", self.waited / took)
+
+
+class EpochLines(Callback):
+    """Prints a line an epoch, where the output goes into a file and a progress bar would fill it."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            value = {name: float(v) for name, v in trainer.callback_metrics.items()}
+            print(
+                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  G {value['loss/generator_epoch']:.3f}  "
+                f"D {value['loss/discriminator_epoch']:.3f}  held-out L1 {value.get('held_out/l1', float('nan')):.4f}  "
+                f"{value.get('images_per_second', float('nan')):.0f} images/s",
+                flush=True,
+            )
 
 
 class MetricsTable(Callback):
@@ -88,17 +102,17 @@ class Pictures(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and len(self.images):
             self.folder.mkdir(parents=True, exist_ok=True)
-            grid = reconstruction_grid(pl_module, self.images)
+            grid = reconstruction_grid(cast(nn.Module, pl_module.generator), self.images)
             save_image(grid.float() / 255, self.folder / f"epoch_{trainer.current_epoch + 1:04d}.png")
 
 
-def reconstruction_grid(module: LightningModule, images: Tensor) -> Tensor:
+def reconstruction_grid(generator: nn.Module, images: Tensor) -> Tensor:
     """Bytes (3, height, width): a row of images, a row of reconstructions, a row of absolute differences."""
-    training = module.generator.training
-    module.generator.eval()
+    training, device = generator.training, next(generator.parameters()).device
+    generator.eval()
     with torch.no_grad():
-        x_hat = denormalise(module.generator(normalise(images.to(module.device)))).cpu()
-    module.generator.train(training)
+        x_hat = denormalise(generator(normalise(images.to(device)))).cpu()
+    generator.train(training)
     difference = (images.int() - x_hat.int()).abs().to(torch.uint8)
     return make_grid(torch.cat((images, x_hat, difference)), nrow=len(images), padding=1, pad_value=128)
 

@@ -3,12 +3,13 @@
 import datetime
 import logging
 import platform
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import lightning
 import torch
@@ -24,7 +25,7 @@ from gannext.data import EpochSampler, Split, make_loader
 from gannext.detection import Detector, score_batches
 from gannext.networks import NetworkConfig
 from gannext.runtime import Calibration, InputError, write_atomically
-from gannext.training.callbacks import LAST, MetricsTable, Pictures, SaveOnInterrupt, Throughput
+from gannext.training.callbacks import LAST, EpochLines, MetricsTable, Pictures, SaveOnInterrupt, Throughput
 from gannext.training.module import GanModule
 from gannext.training.recipe import Recipe
 
@@ -113,7 +114,7 @@ def fit(
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
-    progress: bool = True,
+    progress: bool | None = None,
 ) -> Detector:
     """Trains on the split's normal images, calibrates on the held-out ones, and saves the Detector.
 
@@ -123,7 +124,7 @@ def fit(
         run: the run's folder; it gets `last.ckpt` and `metrics.csv`, `pictures/` and `detector.gannext`.
         resume: go on from the run's `last.ckpt`, where there is one.
         callbacks, loggers: more of Lightning's.
-        progress: whether to show a progress bar.
+        progress: whether to show a progress bar rather than a line an epoch; by default, on a terminal.
 
     Raises:
         InputError: fewer images than a batch, a device that is not there, a full disk.
@@ -137,11 +138,12 @@ def fit(
             f"add images, or pass --batch-size {max(1, min(16, len(split.train)))}"
         )
     run.mkdir(parents=True, exist_ok=True)
+    progress = sys.stdout.isatty() if progress is None else progress
     with quiet_lightning():
         seed_everything(config.seed, workers=True, verbose=False)
         module = GanModule(config.networks, config.recipe)
         batches = Batches(split, config)
-        shown = split.held_out[list(range(min(SHOWN_IMAGES, len(split.held_out))))] if len(split.held_out) else None
+        shown = split.held_out.__getitems__(range(min(SHOWN_IMAGES, len(split.held_out))))
         trainer = Trainer(
             accelerator=config.accelerator,
             devices=config.devices,
@@ -154,8 +156,8 @@ def fit(
                 MetricsTable(run / "metrics.csv"),
                 SaveOnInterrupt(run / LAST),
                 ModelCheckpoint(run, LAST.removesuffix(".ckpt"), save_on_train_epoch_end=True, enable_version_counter=False),
-                *([Pictures(run / "pictures", shown)] if shown is not None else []),
-                *([TQDMProgressBar(leave=False)] if progress else []),
+                Pictures(run / "pictures", shown),
+                TQDMProgressBar(leave=False) if progress else EpochLines(),
             ],
             plugins=[AtomicCheckpoints()],
             default_root_dir=run,
@@ -195,9 +197,7 @@ def calibrated(config: TrainConfig, split: Split, module: GanModule) -> Detector
         },
     }
     calibration = Calibration(tuple(scores.tolist()), config.fpr)
-    return Detector(
-        config.networks, generator.cpu(), discriminator.cpu(), config.recipe.scoring, calibration, provenance
-    )
+    return Detector(config.networks, generator.cpu(), discriminator.cpu(), config.recipe.scoring, calibration, provenance)
 
 
 def check_device(accelerator: str, devices: int | list[int] | str) -> None:

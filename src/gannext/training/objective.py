@@ -23,9 +23,7 @@ class Losses:
     latent: Tensor
 
 
-def gan_losses(
-    recipe: Recipe, x: Tensor, x_hat: Tensor, logit: Tensor, logit_hat: Tensor, f: Tensor, f_hat: Tensor
-) -> Losses:
+def gan_losses(recipe: Recipe, x: Tensor, x_hat: Tensor, logit: Tensor, logit_hat: Tensor, f: Tensor, f_hat: Tensor) -> Losses:
     """Both networks' losses from one forward pass of each network over each image.
 
     Args:

@@ -1,0 +1,226 @@
+"""Option types, the parser that answers in one sentence, and options from a YAML file."""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from gannext.runtime import InputError, unknown
+
+SIDES = (32, 1024)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one sentence, with the nearest option for a misspelt one."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"formatter_class": HelpFormatter, "allow_abbrev": False, **kwargs})
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see `{self.prog} -h`)\n")
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """As `parse_args`, with a sentence for what belongs to no option."""
+        parsed, extra = self.parse_known_args(arguments)
+        if extra:
+            stray = extra[0]
+            if stray.startswith("-"):
+                known = [s for a in self._actions for s in a.option_strings if s.startswith("--")]
+                message = str(unknown("option", stray.split("=")[0], known))
+                self.error(message.split(": the known ones")[0] + nearest(message))
+            self.error(f"{stray!r} belongs to no option")
+        return parsed
+
+
+def nearest(message: str) -> str:
+    """The "did you mean" of an unknown name's message, without the list that stands before it."""
+    return "; did you mean" + message.split("; did you mean")[1] if "; did you mean" in message else ""
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Help that names the defaults where there are any."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=34, width=110)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        silent = action.default in (None, False, argparse.SUPPRESS) or "default" in (action.help or "")
+        return action.help if silent else f"{action.help} (default: %(default)s)"
+
+
+def number(
+    kind: type[int] | type[float], low: float, high: float = math.inf, *, open_ends: bool = False
+) -> Callable[[str], Any]:
+    """An argparse type: a number of a kind, within bounds."""
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' if kind is int else ''}number") from None
+        inside = low < value < high if open_ends else low <= value <= high
+        if not inside:
+            bounds = (
+                f"{low:g} or more"
+                if high == math.inf
+                else f"{'between ' if open_ends else 'from '}{low:g} {'and' if open_ends else 'to'} {high:g}"
+            )
+            raise argparse.ArgumentTypeError(f"{text} is out of range: give {bounds}")
+        return value
+
+    return parse
+
+
+positive = number(int, 1)
+count = number(int, 0)
+weight = number(float, 0)
+rate = number(float, 0, 1, open_ends=True)
+
+
+def size(text: str) -> tuple[int, int]:
+    """An argparse type: "64", or "64x96" for height and width."""
+    parts = text.lower().split("x")
+    try:
+        sides = [int(part) for part in parts]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2):
+        raise argparse.ArgumentTypeError(f"{text!r} is no image size: give a side such as 64, or height x width as 64x96")
+    for side in sides:
+        if not SIDES[0] <= side <= SIDES[1]:
+            near = min(max(side, SIDES[0]), SIDES[1])
+            raise argparse.ArgumentTypeError(
+                f"a side of {side} pixels is out of range: sides from {SIDES[0]} to {SIDES[1]} work, and {near} is the nearest"
+            )
+    return sides[0], sides[-1]
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """An argparse type: whole numbers from 1 up, as "2,2,6"."""
+    try:
+        values = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or min(values) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of depths: give whole numbers such as 2,2,6")
+    return values
+
+
+def odd(text: str) -> int:
+    """An argparse type: an odd number from 1 up."""
+    value: int = positive(text)
+    if value % 2 == 0:
+        raise argparse.ArgumentTypeError(f"{value} is even: give an odd side such as {value + 1}")
+    return value
+
+
+def gpu_ids(text: str) -> list[int]:
+    """An argparse type: "0,1", or "-1" for none."""
+    try:
+        return [i for i in (int(part) for part in text.split(",")) if i >= 0]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of GPUs: give numbers such as 0,1 or -1 for the CPU") from None
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """The options that describe the networks."""
+    group = parser.add_argument_group("networks")
+    group.add_argument("--model", "--gen", default="gannext", metavar="NAME", help="generator: gannext")
+    group.add_argument(
+        "--image-size",
+        "--isize",
+        type=size,
+        default=(32, 32),
+        metavar="S",
+        help="side that images are resized to, 32 to 1024, or HEIGHTxWIDTH (default: 32)",
+    )
+    group.add_argument("--channels", "--nc", type=int, choices=(1, 3), default=3, help="3 for colour, 1 for grey")
+    group.add_argument("--dim", "--ngf", type=positive, metavar="D", help="generator's width (gannext: 40)")
+    group.add_argument("--depths", type=numbers, metavar="N,N,N", help="blocks per level (gannext: 2,2,6)")
+    group.add_argument("--bottom", type=positive, metavar="N", help="blocks at the bottom (gannext: 4)")
+    group.add_argument("--kernel", type=odd, metavar="K", help="side of the depthwise kernel, odd (gannext: 5)")
+    group.add_argument("--norm", choices=("bn", "ln"), help="batch norm or layer norm (gannext: bn)")
+    group.add_argument("--patch", type=positive, metavar="K", help="side of the stem's patches (gannext: 2)")
+    group.add_argument("--ndf", type=positive, default=64, metavar="N", help="discriminator's width")
+    group.add_argument("--nz", type=positive, default=100, metavar="N", help="discriminator's features")
+
+
+GENERATOR_OPTIONS = ("dim", "depths", "bottom", "kernel", "norm", "patch")
+
+
+def network_config(args: argparse.Namespace) -> Any:
+    """The NetworkConfig that the options describe."""
+    from gannext.networks import GENERATORS, NetworkConfig
+
+    if args.model not in GENERATORS:
+        raise unknown("model", args.model, tuple(GENERATORS))
+    options = {name: getattr(args, name) for name in GENERATOR_OPTIONS if getattr(args, name) is not None}
+    return NetworkConfig(args.model, args.image_size, args.channels, options, args.ndf, args.nz)
+
+
+def add_device_option(parser: argparse._ActionsContainer) -> None:
+    """`--device`."""
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "gpu", "cuda", "mps"),
+        default="auto",
+        help="where the networks run; auto takes a GPU where there is one",
+    )
+
+
+def torch_device(name: str) -> str:
+    """The torch device for `--device`; raises InputError where it is not there."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise InputError("this machine has no CUDA GPU that torch can use: pass --device cpu, or leave it out")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise InputError("this machine has no Apple GPU that torch can use: pass --device cpu, or leave it out")
+    return "cuda" if name == "gpu" else name
+
+
+def from_yaml(path: Path, parser: argparse.ArgumentParser) -> list[str]:
+    """A YAML file's options as arguments, to be put before those of the command line, which win.
+
+    Raises:
+        InputError: the file cannot be read, is no mapping, or names an option that does not exist.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: name a YAML file of options") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no list of options: write lines such as `epochs: 15`")
+    actions = {s.lstrip("-").replace("-", "_"): a for a in parser._actions for s in a.option_strings if s[:2] == "--"}
+    arguments: list[str] = []
+    for name, value in content.items():
+        key = str(name).replace("-", "_")
+        if key not in actions or key in ("config", "help"):
+            known = tuple(n for n in actions if n not in ("config", "help"))
+            message = str(unknown("option", key, known))
+            raise InputError(f"{path}: {message.split(': the known ones')[0]}{nearest(message)}")
+        if value is None or value is False:
+            continue
+        option = actions[key].option_strings[0]
+        if isinstance(value, list):
+            value = ",".join(map(str, value))
+        arguments.append(option if value is True else f"{option}={value}")
+    return arguments
+
+
+def show(message: str = "") -> None:
+    """Prints a line for the user, at once, even where the output goes into a file."""
+    print(message, flush=True)
+
+
+def warn(message: str) -> None:
+    """Prints a remark that must not be lost in the output, on the error stream."""
+    print(f"note: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,346 @@
+"""Trains a generator and a discriminator on normal images only, calibrates on normal images held out of training,
+and saves a detector; where there is a test set, its accuracy is measured too."""
+
+import argparse
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gannext.cli.options import (
+    add_device_option,
+    add_model_options,
+    count,
+    from_yaml,
+    gpu_ids,
+    network_config,
+    number,
+    positive,
+    rate,
+    show,
+    warn,
+    weight,
+)
+from gannext.runtime import InputError, write_text
+
+if TYPE_CHECKING:
+    from gannext.data import Split
+    from gannext.detection import Detector
+    from gannext.training import Recipe
+
+LAST_RUN = "last"
+RUN_OF_OTHER_RANKS = "GANNEXT_RUN"
+FREE_ON_RESUME = frozenset(
+    {"config", "resume", "epochs", "display", "device", "devices", "gpu_ids", "workers", "output", "fpr"}
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `gannext train`, and the original's names for them."""
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="digits (default), mnist, fashion_mnist, cifar10, stl10, or a folder in ./data",
+    )
+    data.add_argument(
+        "--data-root",
+        "--dataroot",
+        type=Path,
+        metavar="FOLDER",
+        help="your own folder of images, or where the data sets' files lie or go (default: ./data)",
+    )
+    data.add_argument(
+        "--abnormal-class",
+        "--abnormal_class",
+        metavar="CLASS",
+        help="class left out of training, by name or index (default: the first)",
+    )
+    data.add_argument("--train-images", type=positive, metavar="N", help="train on at most N images")
+    data.add_argument("--test-images", type=positive, metavar="N", help="test on at most N normal and N abnormal ones")
+    data.add_argument(
+        "--cache",
+        choices=("auto", "memory", "stream"),
+        default="auto",
+        help="keep decoded images in memory, or decode them as they are needed; auto: memory up to 2 GiB",
+    )
+    data.add_argument("--workers", type=count, default=2, metavar="N", help="processes that decode streamed images")
+
+    add_model_options(parser)
+
+    training = parser.add_argument_group("training")
+    training.add_argument("--recipe", default="published", metavar="NAME", help="published: the paper's")
+    training.add_argument(
+        "--epochs",
+        "--niter",
+        type=positive,
+        metavar="N",
+        help="passes over the training images (published: 40, and 80 for stl10)",
+    )
+    training.add_argument("--batch-size", "--batchsize", type=positive, metavar="N", help="images a step (published: 128)")
+    training.add_argument("--lr", type=number(float, 0, 1), metavar="RATE", help="learning rate (published: 0.0002)")
+    training.add_argument(
+        "--beta1", type=number(float, 0, 0.9999), metavar="B", help="Adam's first decay rate (published: 0.5)"
+    )
+    training.add_argument("--w-adv", "--w_adv", type=weight, metavar="W", help="weight of the adversarial loss (published: 1)")
+    training.add_argument(
+        "--w-con", "--w_con", type=weight, metavar="W", help="weight of the reconstruction loss (published: 50)"
+    )
+    training.add_argument("--w-lat", "--w_lat", type=weight, metavar="W", help="weight of the latent loss (published: 1)")
+    training.add_argument("--seed", "--manualseed", type=count, default=0, metavar="N", help="of all randomness")
+    training.add_argument(
+        "--precision",
+        choices=("32-true", "bf16-mixed", "16-mixed"),
+        default="32-true",
+        help="arithmetic of the training",
+    )
+    add_device_option(training)
+    training.add_argument("--devices", type=positive, default=1, metavar="N", help="train on N devices at once")
+    training.add_argument("--gpu-ids", "--gpu_ids", type=gpu_ids, metavar="N,N", help="train on these GPUs; -1: on the CPU")
+
+    judging = parser.add_argument_group("calibration and evaluation")
+    judging.add_argument(
+        "--fpr",
+        type=rate,
+        default=0.05,
+        metavar="RATE",
+        help="share of normal images that the threshold may call abnormal",
+    )
+    judging.add_argument(
+        "--protocol",
+        choices=("honest", "published"),
+        default="honest",
+        help="published: also measure as the papers' code does, beside the honest number",
+    )
+
+    run = parser.add_argument_group("the run")
+    run.add_argument(
+        "--output",
+        "--outf",
+        type=Path,
+        default=Path("output"),
+        metavar="FOLDER",
+        help="runs go into FOLDER/<model>/<dataset>/<time>/",
+    )
+    run.add_argument(
+        "--resume",
+        nargs="?",
+        const=LAST_RUN,
+        metavar="RUN",
+        help="go on with the run in this folder; without one, with the latest of this model and data set",
+    )
+    run.add_argument("--display", action="store_true", help="live TensorBoard of losses, AUROC, scores and pictures")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains, evaluates and reports."""
+    resume = args.resume is not None
+    name = dataset_name(args)
+    folder = find_run(args, name) if resume else new_run(args, name)
+    if resume:
+        args = resumed_arguments(args, folder)
+    else:
+        args.dataset = name
+    networks = network_config(args)
+    recipe = recipe_of(args)
+    accelerator, devices = device_of(args)
+
+    from gannext.data import DATASETS, DataConfig, load_split
+    from gannext.training import Diverged, Interrupted, TrainConfig, fit
+
+    data = DataConfig(
+        args.dataset, args.data_root, args.abnormal_class, args.image_size, args.channels,
+        args.train_images, args.test_images, args.seed, args.cache,
+    )  # fmt: skip
+    split = load_split(data)
+    report_split(args.dataset, split)
+    epochs = args.epochs or recipe.epochs_of.get(args.dataset, recipe.epochs)
+    provenance = {
+        "data": {
+            "dataset": args.dataset,
+            "data_root": None if args.data_root is None else str(args.data_root.resolve()),
+            "abnormal_class": split.abnormal_class,
+            "train_images": args.train_images,
+            "test_images": args.test_images,
+            "seed": args.seed,
+            "labelled": args.dataset in DATASETS,
+        }
+    }
+    config = TrainConfig(
+        networks, recipe, epochs, args.fpr, args.seed, accelerator, devices, args.precision, args.workers, provenance
+    )
+    first = "LOCAL_RANK" not in os.environ
+    os.environ[RUN_OF_OTHER_RANKS] = str(folder)
+    if first:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "config.yaml", as_yaml(args))
+
+    from gannext.evaluation import BestEpochOnTest, Display, open_display, overview
+
+    best = BestEpochOnTest(split) if args.protocol == "published" and split.untestable is None else None
+    callbacks: list[Any] = [best] if best else []
+    loggers: list[Any] = []
+    if args.display:
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        loggers.append(TensorBoardLogger(folder, name=None, version="tensorboard"))
+        callbacks.append(Display(split))
+        if first:
+            address = open_display(folder / "tensorboard")
+            show(f"Live display: {address}")
+    show(f"Training {networks.model} by the {recipe.name} recipe for {epochs} epochs; the run is in {folder}")
+    try:
+        detector = fit(config, split, folder, resume=resume, callbacks=callbacks, loggers=loggers)
+    except Interrupted as stop:
+        raise InputError(f"{stop}: go on with `gannext train --resume {folder}`") from None
+    except Diverged as stop:
+        kept = "the last good state is in last.ckpt" if (folder / "last.ckpt").exists() else "no epoch was complete yet"
+        raise InputError(f"training stopped because {stop}; {kept} in {folder}: try a smaller --lr") from None
+    if not first:
+        return 0
+    overview(detector, split, folder / "pictures" / "overview.png")
+    save_examples(split, folder / "examples")
+    report_result(detector, split, folder, best)
+    show(f"\nDetector: {folder / 'detector.gannext'}")
+    show(f"Judge images:  gannext predict {folder / 'detector.gannext'} {folder / 'examples'}")
+    if args.display:
+        show(f"See the curves again:  tensorboard --logdir {folder / 'tensorboard'}")
+    return 0
+
+
+def dataset_name(args: argparse.Namespace) -> str:
+    """The data set asked for; a folder without a name goes by its own."""
+    if args.dataset:
+        return str(args.dataset)
+    return args.data_root.resolve().name if args.data_root else "digits"
+
+
+def new_run(args: argparse.Namespace, dataset: str) -> Path:
+    """A folder for this run; of several processes, the first one chooses."""
+    if RUN_OF_OTHER_RANKS in os.environ and "LOCAL_RANK" in os.environ:
+        return Path(os.environ[RUN_OF_OTHER_RANKS])
+    parent: Path = args.output / args.model / dataset
+    name = time.strftime("%Y-%m-%d_%H-%M-%S")
+    taken = sum(1 for _ in parent.glob(f"{name}*"))
+    return parent / (f"{name}_{taken + 1}" if taken else name)
+
+
+def find_run(args: argparse.Namespace, dataset: str) -> Path:
+    """The run to go on with."""
+    if args.resume != LAST_RUN:
+        folder = Path(args.resume)
+        folder = folder.parent if folder.is_file() else folder
+        if not (folder / "config.yaml").exists():
+            raise InputError(f"{folder} holds no run to resume (no config.yaml): name a folder that `gannext train` made")
+        return folder
+    parent = args.output / args.model / dataset
+    runs = sorted(path.parent for path in parent.glob("*/config.yaml"))
+    if not runs:
+        raise InputError(f"{parent} holds no run to resume: start one without --resume, or name the run's folder")
+    return Path(runs[-1])
+
+
+def resumed_arguments(args: argparse.Namespace, folder: Path) -> argparse.Namespace:
+    """The run's own options; of those given now, only the ones that leave the training's course alone may differ."""
+    from gannext.cli.main import command_parser
+
+    parser = command_parser("train", "gannext train")
+    stored = parser.parse(from_yaml(folder / "config.yaml", parser))
+    defaults = vars(parser.parse([]))
+    for name, given in vars(args).items():
+        if name in ("config", "resume") or given == defaults[name] or given == getattr(stored, name):
+            continue
+        if name not in FREE_ON_RESUME:
+            raise InputError(
+                f"the run in {folder} was started with --{name.replace('_', '-')} {getattr(stored, name)}, not {given}: "
+                "leave it out, or start a new run without --resume"
+            )
+        setattr(stored, name, given)
+    stored.resume = str(folder)
+    return stored
+
+
+def recipe_of(args: argparse.Namespace) -> "Recipe":
+    """The recipe asked for, with what was changed of it."""
+    from gannext.runtime import unknown
+    from gannext.training import RECIPES
+
+    if args.recipe not in RECIPES:
+        raise unknown("recipe", args.recipe, tuple(RECIPES))
+    names = ("batch_size", "lr", "beta1", "w_adv", "w_con", "w_lat")
+    changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return replace(RECIPES[args.recipe], **changes)
+
+
+def device_of(args: argparse.Namespace) -> tuple[str, int | list[int]]:
+    """Lightning's accelerator and devices."""
+    if args.gpu_ids is not None:
+        return ("cuda", args.gpu_ids) if args.gpu_ids else ("cpu", args.devices)
+    return ("cuda" if args.device == "gpu" else args.device), args.devices
+
+
+def as_yaml(args: argparse.Namespace) -> str:
+    """The options as a file for --config."""
+    import yaml
+
+    def plain(name: str, value: Any) -> Any:
+        if isinstance(value, (tuple, list)):
+            return ("x" if name == "image_size" else ",").join(map(str, value))
+        return str(value) if isinstance(value, Path) else value
+
+    chosen = {name: plain(name, value) for name, value in vars(args).items() if name not in ("config", "resume")}
+    return yaml.safe_dump({n: v for n, v in chosen.items() if v is not None and v is not False}, sort_keys=False)
+
+
+def report_split(dataset: str, split: "Split") -> None:
+    """Says what there is to train and test on."""
+    for sentence in split.unreadable[:20]:
+        warn(sentence)
+    if split.unreadable:
+        warn(f"{len(split.unreadable)} unreadable files were skipped")
+    abnormal = int(split.labels.sum())
+    left_out = f", class {split.abnormal_class!r} left out" if split.abnormal_class else ""
+    show(
+        f"Data: {dataset}{left_out}: {len(split.train)} normal images to train on, {len(split.held_out)} held out to "
+        f"calibrate, {len(split.test) - abnormal} normal and {abnormal} abnormal to test"
+    )
+    if split.train.streams:
+        show("The images do not fit into memory and are decoded as they are needed.")
+
+
+def report_result(detector: "Detector", split: "Split", folder: Path, best: Any) -> None:
+    """Prints the accuracy and writes it to evaluation.json."""
+    from gannext.cli.evaluate import print_metrics, print_protocols
+    from gannext.evaluation import evaluate, published_auroc
+
+    if detector.calibration.shortfall:
+        warn(detector.calibration.shortfall)
+    if split.untestable:
+        show(f"\n{split.untestable}")
+        return
+    metrics = evaluate(detector, split)
+    result: dict[str, Any] = {"honest": metrics.as_dict()}
+    print_metrics(metrics, detector.calibration.fpr)
+    if best:
+        result["published"] = {"last_epoch": published_auroc(detector, split), "best": best.best, "epoch": best.epoch}
+        print_protocols(metrics.auroc, result["published"])
+    write_text(folder / "evaluation.json", json.dumps(result, indent=2) + "\n")
+
+
+def save_examples(split: "Split", folder: Path, each: int = 4) -> None:
+    """A few test images as files, to try the detector on; held-out ones where there is no test set."""
+    from torchvision.transforms.functional import to_pil_image
+
+    source, kinds, labels = split.test, split.kinds, split.labels.tolist()
+    if not labels:
+        source, labels = split.held_out, [False] * len(split.held_out)
+        kinds = ["held-out"] * len(labels)
+    folder.mkdir(parents=True, exist_ok=True)
+    for abnormal in (False, True):
+        positions = [i for i, label in enumerate(labels) if label is abnormal]
+        step = max(1, len(positions) // each)
+        for index, position in enumerate(positions[::step][:each]):
+            name = f"{'abnormal' if abnormal else 'normal'}_{index}_{kinds[position]}.png"
+            to_pil_image(source[position]).save(folder / name)

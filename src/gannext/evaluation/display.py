@@ -1,0 +1,76 @@
+"""The live display: TensorBoard with losses, AUROC, score histograms and pictures."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from gannext.data import Split
+from gannext.detection import score_batches
+from gannext.evaluation.metrics import auroc
+from gannext.runtime import InputError
+from gannext.training import reconstruction_grid
+
+WATCHED = 256  # images of either kind that are scored after each epoch
+SHOWN = 8  # images of either kind that are shown
+
+
+class Display(Callback):
+    """Adds to TensorBoard, after each epoch, what a person wants to watch.
+
+    The AUROC is for watching alone: nothing is decided by it.
+    """
+
+    def __init__(self, split: Split) -> None:
+        normal = torch.nonzero(~split.labels).flatten().tolist()
+        abnormal = torch.nonzero(split.labels).flatten().tolist()
+        self.kinds = {
+            "normal": split.test.__getitems__(normal[:WATCHED]) if normal else split.held_out.__getitems__(
+                range(min(WATCHED, len(split.held_out)))
+            ),
+        }  # fmt: skip
+        if abnormal:
+            self.kinds["abnormal"] = split.test.__getitems__(abnormal[:WATCHED])
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        module: Any = pl_module
+        board = next(log.experiment for log in trainer.loggers if isinstance(log, TensorBoardLogger))
+        networks = module.generator, module.discriminator
+        modes = [network.training for network in networks]
+        scores = {}
+        for network in networks:
+            network.eval()
+        for kind, images in self.kinds.items():
+            scores[kind] = torch.from_numpy(score_batches(*networks, module.recipe.scoring, images.split(64)))
+            board.add_histogram(f"score/{kind}", scores[kind], module.steps)
+            grid = reconstruction_grid(module.generator, images[:SHOWN])
+            grid = torch.nn.functional.interpolate(grid[None], scale_factor=3.0)[0]  # small images are hard to see
+            board.add_image(f"input, reconstruction, difference/{kind}", grid, module.steps)
+        for network, training in zip(networks, modes, strict=True):
+            network.train(training)
+        if len(scores) == 2:
+            labels = torch.cat([torch.full((len(s),), kind == "abnormal") for kind, s in scores.items()])
+            value = auroc(torch.cat(list(scores.values())).numpy(), labels)
+            board.add_scalar("AUROC/test images, for watching only", value, module.steps)
+        board.flush()
+
+
+def open_display(folder: Path) -> str:
+    """Starts TensorBoard on a run's events, in this process, and returns its address.
+
+    Raises:
+        InputError: no port is free.
+    """
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
+    from tensorboard import program
+
+    board = program.TensorBoard()
+    board.configure(logdir=str(folder), host="localhost", reload_interval=5.0)
+    try:
+        return str(board.launch())
+    except program.TensorBoardServerException as error:
+        raise InputError(f"the display cannot start ({error}): leave out --display") from None

@@ -1,0 +1,96 @@
+"""Pictures that say how a detector does."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from gannext.data import Split, make_loader
+from gannext.detection import Detector, denormalise
+from gannext.runtime import write_atomically
+
+COLUMNS = 8
+
+
+def overview(detector: Detector, split: Split, path: Path) -> None:
+    """Writes a PNG: inputs, reconstructions and differences, verdicts, and the histogram of the scores.
+
+    Shows the first normal and the first abnormal test images, chosen by nothing; without test
+    images, held-out normal ones.
+    """
+    abnormal = torch.nonzero(split.labels).flatten().tolist()
+    normal = torch.nonzero(~split.labels).flatten().tolist()
+    source = split.test if normal else split.held_out
+    normal = normal or list(range(len(split.held_out)))
+    groups = {"normal": source.__getitems__(spaced(normal))}
+    if abnormal:
+        groups["abnormal"] = split.test.__getitems__(spaced(abnormal))
+
+    figure = Figure(figsize=(11, 1.2 + 2.75 * len(groups)), layout="constrained")
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(2.1, 1))[0]
+    grid = left.subplots(3 * len(groups), COLUMNS, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for index, (kind, images) in enumerate(groups.items()):
+        draw_group(grid[3 * index : 3 * index + 3], kind, images, detector)
+    draw_histogram(right.subplots(), detector, split)
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    write_atomically(path, lambda file: file.write(buffer.getvalue()))
+
+
+def spaced(positions: list[int]) -> list[int]:
+    """A row's worth of positions, evenly spaced."""
+    count = min(COLUMNS, len(positions))
+    return [positions[i * len(positions) // count] for i in range(count)]
+
+
+def draw_group(rows: np.ndarray, kind: str, images: Tensor, detector: Detector) -> None:
+    """Three rows of pictures of one kind."""
+    scores, x_hat = detector.score(images)
+    x_hat = denormalise(x_hat).cpu()
+    difference = (images.int() - x_hat.int()).abs().to(torch.uint8)
+    verdicts = detector.calibration.is_abnormal(scores.double().cpu().numpy())
+    for row, (name, pictures) in enumerate((("input", images), ("reconstruction", x_hat), ("difference", difference))):
+        for axes, picture in zip(rows[row], pictures, strict=False):
+            shown = picture.permute(1, 2, 0).numpy()
+            axes.imshow(shown if shown.shape[-1] == 3 else shown[..., 0], cmap="gray", vmin=0, vmax=255)
+        rows[row][0].set_axis_on()
+        rows[row][0].set(xticks=[], yticks=[])
+        rows[row][0].set_ylabel(f"{kind}\n{name}" if row == 0 else name, fontsize=8)
+    for axes, score, abnormal in zip(rows[0], scores.tolist(), verdicts, strict=False):
+        colour = "tab:red" if abnormal else "tab:green"
+        axes.set_title(f"{score:.3f}\n{'abnormal' if abnormal else 'normal'}", fontsize=7, color=colour, pad=2)
+
+
+def draw_histogram(axes: Axes, detector: Detector, split: Split) -> None:
+    """Scores of held-out and of test images, with the threshold."""
+    series = {"held-out normal": np.asarray(detector.calibration.scores)}
+    if len(split.test):
+        scores = detector.score_batches(make_loader(split.test, 128))
+        labels = split.labels.numpy()
+        series |= {"test normal": scores[~labels], "test abnormal": scores[labels]}
+    series = {name: values for name, values in series.items() if len(values)}
+    everything = np.concatenate(list(series.values()))
+    bins = np.linspace(everything.min(), max(np.quantile(everything, 0.995), everything.min() + 1e-9), 40).tolist()
+    colours = {"held-out normal": "tab:gray", "test normal": "tab:blue", "test abnormal": "tab:red"}
+    for name, values in series.items():
+        axes.hist(
+            np.clip(values, None, bins[-1]),
+            bins,
+            density=True,
+            histtype="step",
+            lw=1.5,
+            color=colours[name],
+            label=name,
+        )
+    threshold = detector.calibration.threshold
+    if np.isfinite(threshold):
+        axes.axvline(threshold, color="black", ls="--", lw=1, label=f"threshold {threshold:.4g}")
+    axes.set(xlabel="anomaly score", yticks=[], title="Scores")
+    axes.legend(fontsize=8)
