@@ -46,13 +46,10 @@ def run(args: argparse.Namespace) -> int:
     if not stored and not (args.dataset or args.data_root):
         raise InputError(f"{args.detector} does not say what data it was made from: pass --dataset or --data-root")
     if args.dataset or args.data_root:
-        stored = {
-            **(stored or {}),
-            "dataset": args.dataset or args.data_root.resolve().name,
-            "data_root": args.data_root,
-        }
-        if args.dataset is None or args.dataset != (detector.provenance.get("data") or {}).get("dataset"):
+        name = args.dataset or args.data_root.resolve().name
+        if name != stored.get("dataset"):
             stored["abnormal_class"] = None
+        stored |= {"dataset": name, "data_root": args.data_root}
     root = stored.get("data_root")
     split = load_split(
         DataConfig(

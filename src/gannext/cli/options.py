@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -62,11 +63,9 @@ def number(
             raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' if kind is int else ''}number") from None
         inside = low < value < high if open_ends else low <= value <= high
         if not inside:
-            bounds = (
-                f"{low:g} or more"
-                if high == math.inf
-                else f"{'between ' if open_ends else 'from '}{low:g} {'and' if open_ends else 'to'} {high:g}"
-            )
+            bounds = f"between {low:g} and {high:g}" if open_ends else f"from {low:g} to {high:g}"
+            if high == math.inf:
+                bounds = f"{low:g} or more"
             raise argparse.ArgumentTypeError(f"{text} is out of range: give {bounds}")
         return value
 
@@ -217,10 +216,17 @@ def from_yaml(path: Path, parser: argparse.ArgumentParser) -> list[str]:
 
 
 def show(message: str = "") -> None:
-    """Prints a line for the user, at once, even where the output goes into a file."""
-    print(message, flush=True)
+    """Prints a line for the user, at once even where it goes into a file; of several processes, only the first does."""
+    if is_first_process():
+        print(message, flush=True)
 
 
 def warn(message: str) -> None:
-    """Prints a remark that must not be lost in the output, on the error stream."""
-    print(f"note: {message}", file=sys.stderr, flush=True)
+    """As `show`, for a remark that must not be lost in the output: on the error stream."""
+    if is_first_process():
+        print(f"note: {message}", file=sys.stderr, flush=True)
+
+
+def is_first_process() -> bool:
+    """Whether this is the first of the processes that train together, or the only one."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"

@@ -15,6 +15,7 @@ from gannext.cli.options import (
     count,
     from_yaml,
     gpu_ids,
+    is_first_process,
     network_config,
     number,
     positive,
@@ -171,7 +172,7 @@ def run(args: argparse.Namespace) -> int:
     config = TrainConfig(
         networks, recipe, epochs, args.fpr, args.seed, accelerator, devices, args.precision, args.workers, provenance
     )
-    first = "LOCAL_RANK" not in os.environ
+    first = is_first_process()
     os.environ[RUN_OF_OTHER_RANKS] = str(folder)
     if first:
         folder.mkdir(parents=True, exist_ok=True)
@@ -219,7 +220,7 @@ def dataset_name(args: argparse.Namespace) -> str:
 
 def new_run(args: argparse.Namespace, dataset: str) -> Path:
     """A folder for this run; of several processes, the first one chooses."""
-    if RUN_OF_OTHER_RANKS in os.environ and "LOCAL_RANK" in os.environ:
+    if RUN_OF_OTHER_RANKS in os.environ and not is_first_process():
         return Path(os.environ[RUN_OF_OTHER_RANKS])
     parent: Path = args.output / args.model / dataset
     name = time.strftime("%Y-%m-%d_%H-%M-%S")

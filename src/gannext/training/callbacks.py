@@ -143,6 +143,6 @@ class SaveOnInterrupt(Callback):
         self.asked = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Tensor, batch_idx: int) -> None:
-        if self.asked:
+        if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
             trainer.save_checkpoint(self.path)
             raise Interrupted(f"stopped at step {pl_module.steps} (epoch {trainer.current_epoch + 1}) and saved {self.path}")

@@ -65,6 +65,7 @@ class GanModule(LightningModule):
         for loss, optimiser, network, again in steps:
             optimiser.zero_grad()
             self.manual_backward(loss, inputs=list(network.parameters()), retain_graph=again)
+            self._average_gradients(network)
             optimiser.step()
         self.steps += 1
 
@@ -74,6 +75,16 @@ class GanModule(LightningModule):
         self.log("G", values["generator"], prog_bar=True, logger=False)
         self.log("D", values["discriminator"], prog_bar=True, logger=False)
         self.log("lr", optimisers[0].param_groups[0]["lr"])
+
+    def _average_gradients(self, network: nn.Module) -> None:
+        """Over the processes that train together, in one exchange."""
+        if self.trainer.world_size > 1:
+            gradients = [p.grad for p in network.parameters() if p.grad is not None]
+            flat = torch.cat([g.flatten() for g in gradients])
+            torch.distributed.all_reduce(flat)
+            means = flat.div_(self.trainer.world_size).split([g.numel() for g in gradients])
+            for gradient, mean in zip(gradients, means, strict=True):
+                gradient.copy_(mean.view_as(gradient))
 
     def _watch(self, losses: dict[str, Tensor]) -> None:
         """Stops on a loss that is not finite, and revives a discriminator that has won outright."""

@@ -1,0 +1,80 @@
+"""What the tests share: the command line in this process, small folders of pictures, a small trained detector."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gannext.cli.main import main
+
+SMALL = ("--dim", "4", "--depths", "1,1", "--bottom", "1", "--ndf", "8", "--nz", "10", "--device", "cpu")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def gannext(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs `gannext ARGUMENTS` in this process."""
+
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        try:
+            code = main([str(a) for a in arguments])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return Outcome(code, *capsys.readouterr())
+
+    return run
+
+
+def picture(seed: int, spot: bool = False, side: int = 32) -> Image.Image:
+    """A smooth slope of colour in a random direction; abnormal with a white spot."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[0:side, 0:side] / side
+    a, b = rng.uniform(0.2, 1, 2)
+    values = np.stack([rows * a, columns * b, (rows + columns) / 2], axis=-1) * 160 + rng.normal(0, 3, (side, side, 3))
+    if spot:
+        y, x = rng.integers(4, side - 12, 2)
+        values[y : y + 8, x : x + 8] = 255
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+
+def write_pictures(folder: Path, count: int, first: int = 0, spot: bool = False) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        picture(first + i, spot).save(folder / f"{i:03d}.png")
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the README's layout: 120 normal pictures to train on, 20 normal and 10 abnormal to test."""
+    root = tmp_path_factory.mktemp("folders") / "parts"
+    write_pictures(root / "train" / "0.normal", 120)
+    write_pictures(root / "test" / "0.normal", 20, first=1000)
+    write_pictures(root / "test" / "1.abnormal", 10, first=2000, spot=True)
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short training run on `parts`, made through the command line."""
+    output = tmp_path_factory.mktemp("runs")
+    arguments = ["train", "--data-root", parts, "--epochs", "4", "--batch-size", "16", "--lr", "0.002", *SMALL, "--output", output]
+    assert main([str(a) for a in arguments]) == 0
+    return next((output / "gannext" / "parts").iterdir())
+
+
+@pytest.fixture(scope="session")
+def detector_file(trained: Path) -> Path:
+    return trained / "detector.gannext"
