@@ -77,7 +77,7 @@ def test_padding_leaves_the_inside_as_it_is_for_a_multiple() -> None:
 def test_initialisation_is_dcgan_s() -> None:
     torch.manual_seed(0)
     network = GanNeXt()
-    weights = torch.cat([m.weight.flatten() for m in network.modules() if isinstance(m, torch.nn.Conv2d)])
+    weights = torch.cat([m.weight.detach().flatten() for m in network.modules() if isinstance(m, torch.nn.Conv2d)])
     assert abs(float(weights.mean())) < 1e-3 and abs(float(weights.std()) - 0.02) < 1e-3
     scales = torch.cat([p.flatten() for n, p in network.named_parameters() if n.endswith(".scale")])
     assert torch.all(scales == 1e-6)

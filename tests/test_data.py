@@ -1,0 +1,220 @@
+"""Data sets in their own file formats, folders in every layout, and the split."""
+
+import gzip
+import hashlib
+import pickle
+import struct
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Command, write_pictures
+from PIL import Image
+
+from gannext.data import DATASETS, DataConfig, EpochSampler, load_split, make_loader
+from gannext.data import datasets as datasets_module
+from gannext.runtime import InputError
+
+RNG = np.random.default_rng(0)
+
+
+def write_idx(folder: Path, train: int = 200, test: int = 60) -> None:
+    """MNIST's own format, with ten classes in turn; an image is as bright as its class says."""
+    folder.mkdir(parents=True)
+    for name, count in (("train", train), ("t10k", test)):
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        images = np.repeat(labels * 20, 28 * 28).reshape(count, 28, 28)
+        header = struct.pack(">IIII", 0x803, count, 28, 28)
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, count) + labels.tobytes())
+
+
+def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CIFAR10's own archive format, small; torchvision's checksums are replaced by this copy's."""
+    import torchvision.datasets
+
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    sums = {}
+    names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
+    for name in names:
+        labels = [i % 10 for i in range(40)]
+        data = np.stack([np.full(3072, 20 * label, np.uint8) for label in labels])
+        content = pickle.dumps({"data": data, "labels": labels})
+        (folder / name).write_bytes(content)
+        sums[name] = hashlib.md5(content).hexdigest()
+    meta = pickle.dumps({"label_names": list(DATASETS["cifar10"].classes)})
+    (folder / "batches.meta").write_bytes(meta)
+    cifar10 = torchvision.datasets.CIFAR10
+    monkeypatch.setattr(cifar10, "train_list", [[n, sums[n]] for n in names[:5]])
+    monkeypatch.setattr(cifar10, "test_list", [["test_batch", sums["test_batch"]]])
+    monkeypatch.setattr(cifar10, "meta", {**cifar10.meta, "md5": hashlib.md5(meta).hexdigest()})
+
+
+def write_stl10(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """STL10's own archive, stl10_binary.tar.gz: colours first, columns before rows, labels from 1."""
+    import torchvision.datasets
+
+    folder = root / "stl10_binary"
+    folder.mkdir(parents=True)
+    stl10 = torchvision.datasets.STL10
+    for split in ("train", "test"):
+        labels = (np.arange(150) % 10).astype(np.uint8)
+        images = np.repeat(labels * 20, 3 * 96 * 96).reshape(-1, 3, 96, 96)
+        images[:, :, 60:, :] = 255  # in the file columns come first: this is the right part
+        (folder / f"{split}_X.bin").write_bytes(images.tobytes())
+        (folder / f"{split}_y.bin").write_bytes((labels + 1).tobytes())
+        lists = [[f"{split}_{part}.bin", hashlib.md5((folder / f"{split}_{part}.bin").read_bytes()).hexdigest()] for part in "Xy"]
+        monkeypatch.setattr(stl10, f"{split}_list", lists)
+    archive = root / "stl10_binary.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, "stl10_binary")
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    monkeypatch.setattr(stl10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+
+
+def levels(images: object) -> set[int]:
+    """The classes that images show by their brightness."""
+    return {round(int(i[0, 0, 0]) / 20) for i in images}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist", "cifar10", "stl10"])
+def test_leave_one_out(dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if dataset == "cifar10":
+        write_cifar10(tmp_path, monkeypatch)
+    elif dataset == "stl10":
+        write_stl10(tmp_path, monkeypatch)
+    else:
+        write_idx(tmp_path / {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}[dataset] / "raw")
+    name = DATASETS[dataset].classes[3]
+    split = load_split(DataConfig(dataset, tmp_path, name))
+    assert split.train[0].shape == (3, 32, 32)
+    assert levels(split.train) | levels(split.held_out) == set(range(10)) - {3}
+    assert levels(split.abnormal_train) == {3}
+    assert [kind == name for kind in split.kinds] == split.labels.tolist() == sorted(split.labels.tolist())
+    assert levels(split.test.subset(torch.nonzero(split.labels).flatten().tolist())) == {3}
+    assert len(split.held_out) == 50 or len(split.held_out) >= 0.1 * (len(split.train) + len(split.held_out))
+    if dataset == "stl10":
+        assert split.train[0][0, 5, -1] == 255 and split.train[0][0, -1, 5] != 255  # not turned on its side
+
+
+def test_debian_s_fashion_mnist_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_idx(tmp_path / "made")
+    (tmp_path / "debian").mkdir()
+    for file in (tmp_path / "made").iterdir():
+        (tmp_path / "debian" / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+    monkeypatch.setattr(datasets_module, "DEBIAN_FASHION_MNIST", tmp_path / "debian")
+    assert len(load_split(DataConfig("fashion_mnist", tmp_path / "data", "bag")).test) == 60
+
+
+@pytest.mark.parametrize(("dataset", "file"), [("cifar10", "cifar-10-python.tar.gz"), ("mnist", "images-idx3")])
+def test_no_network_names_the_file_to_fetch(
+    dataset: str, file: str, tmp_path: Path, gannext: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    outcome = gannext("train", "--dataset", dataset, "--data-root", tmp_path, "--output", tmp_path)
+    assert outcome.code == 2 and file in outcome.err and str(tmp_path) in outcome.err and outcome.err.count("\n") == 1
+
+
+def test_digits_split_is_fixed_and_its_held_out_part_moves_with_the_seed() -> None:
+    first, again, other = (load_split(DataConfig("digits", seed=seed)) for seed in (0, 0, 1))
+    assert len(first.test) == 599 and len(first.train) + len(first.held_out) + len(first.abnormal_train) == 1198
+    assert torch.equal(first.held_out.__getitems__(range(5)), again.held_out.__getitems__(range(5)))
+    assert not torch.equal(first.held_out.__getitems__(range(5)), other.held_out.__getitems__(range(5)))
+    assert torch.equal(first.test.__getitems__(range(599)), other.test.__getitems__(range(599)))
+
+
+def test_limits_choose_by_seed() -> None:
+    split = load_split(DataConfig("digits", train_images=200, test_images=30))
+    assert len(split.train) == 200 and len(split.test) == 60 and int(split.labels.sum()) == 30
+
+
+@pytest.fixture
+def mvtec(tmp_path: Path) -> Path:
+    """MVTec AD's layout, with a mask."""
+    root = tmp_path / "bottle"
+    write_pictures(root / "train" / "good", 30)
+    write_pictures(root / "test" / "good", 6, first=100)
+    write_pictures(root / "test" / "broken", 4, first=200, spot=True)
+    write_pictures(root / "test" / "a_scratch", 3, first=300, spot=True)
+    (root / "ground_truth" / "broken").mkdir(parents=True)
+    Image.new("L", (32, 32)).save(root / "ground_truth" / "broken" / "000_mask.png")
+    return root
+
+
+def test_mvtec_layout(mvtec: Path) -> None:
+    split = load_split(DataConfig("bottle", mvtec))
+    assert len(split.train) == 15 and len(split.held_out) == 15
+    assert split.kinds == ["normal"] * 6 + ["a_scratch"] * 3 + ["broken"] * 4
+    assert split.labels.tolist() == [False] * 6 + [True] * 7
+
+
+def test_readme_layout_is_told_by_names_not_by_position(parts: Path) -> None:
+    split = load_split(DataConfig("parts", parts))
+    assert (len(split.train), len(split.held_out), len(split.test)) == (70, 50, 30)
+    assert split.kinds[0] == "normal" and split.kinds[-1] == "1.abnormal"
+
+
+def test_streaming_gives_the_same_images_as_memory(mvtec: Path) -> None:
+    memory, stream = (load_split(DataConfig("bottle", mvtec, cache=cache)) for cache in ("memory", "stream"))
+    assert stream.train.streams and not memory.train.streams
+    batches = [torch.cat(list(make_loader(s.train, 4, workers=workers))) for s, workers in ((memory, 0), (stream, 2))]
+    assert torch.equal(*batches)
+    assert torch.equal(memory.test.__getitems__(range(13)), stream.test.__getitems__(range(13)))
+
+
+@pytest.mark.parametrize("cache", ["memory", "stream"])
+def test_damaged_files_are_skipped_named_and_counted(cache: str, mvtec: Path) -> None:
+    (mvtec / "train" / "good" / "003.png").write_bytes(b"")
+    whole = (mvtec / "test" / "good" / "001.png").read_bytes()
+    (mvtec / "test" / "good" / "001.png").write_bytes(whole[:200])
+    split = load_split(DataConfig("bottle", mvtec, cache=cache))  # type: ignore[arg-type]
+    assert len(split.train) + len(split.held_out) == 29 and len(split.test) == 12
+    assert len(split.unreadable) == 2 and "003.png" in split.unreadable[0] and "001.png" in split.unreadable[1]
+    assert split.kinds.count("normal") == 5 and int(split.labels.sum()) == 7
+
+
+def test_a_folder_of_pictures_alone_trains_and_says_there_is_nothing_to_test(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "good", 12)
+    split = load_split(DataConfig("good", tmp_path / "good"))
+    assert len(split.train) == 6 and len(split.held_out) == 6
+    assert "no test images" in str(split.untestable)
+
+
+def test_a_missing_class_gives_a_sentence(mvtec: Path) -> None:
+    for file in (mvtec / "test" / "good").iterdir():
+        file.unlink()
+    assert "no normal image" in str(load_split(DataConfig("bottle", mvtec)).untestable)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_small_images_are_resized_up(channels: int) -> None:
+    split = load_split(DataConfig("digits", size=(48, 32), channels=channels))
+    assert split.train[0].shape == (channels, 48, 32)
+
+
+def test_epochs_are_shuffled_by_seed_and_shared_between_processes() -> None:
+    alone = EpochSampler(100, seed=3)
+    first = list(alone)
+    assert sorted(first) == list(range(100)) and first == list(EpochSampler(100, seed=3))
+    alone.set_epoch(1)
+    assert list(alone) != first
+    halves = [list(EpochSampler(100, seed=3, rank=rank, world_size=2)) for rank in (0, 1)]
+    assert sorted(halves[0] + halves[1]) == list(range(100))
+    later = EpochSampler(100, seed=3)
+    later.start = 30
+    assert list(later) == first[30:]
+
+
+def test_errors_name_what_there_is() -> None:
+    with pytest.raises(InputError, match=r"did you mean 'sneaker'"):
+        load_split(DataConfig("fashion_mnist", abnormal_class="sneakers"))
+    with pytest.raises(InputError, match=r"digits, mnist.*did you mean 'cifar10'"):
+        load_split(DataConfig("cifar"))

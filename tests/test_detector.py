@@ -1,0 +1,204 @@
+"""The Detector and its file: the same score whatever the batch, and nothing believed of a file that was altered."""
+
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Command, picture
+from PIL import Image
+
+from gannext import Detector
+from gannext.runtime import InputError
+
+PICTURES = [picture(i, spot=i % 3 == 0) for i in range(37)]
+
+
+@pytest.fixture(scope="module")
+def detector(detector_file: Path) -> Detector:
+    return Detector.load(detector_file)
+
+
+def test_one_image_or_many_in_any_batch_score_the_same(detector: Detector) -> None:
+    alone = np.array([detector.predict(p)[0].score for p in PICTURES])
+    for batch_size in (1, 5, 37):
+        order = np.random.default_rng(batch_size).permutation(37)
+        together = np.array([p.score for p in detector.predict([PICTURES[i] for i in order], batch_size=batch_size)])
+        assert np.abs(together - alone[order]).max() < 1e-5 * max(1.0, alone.max())
+
+
+def test_every_kind_of_input_scores_the_same(detector: Detector, tmp_path: Path) -> None:
+    image = PICTURES[0]
+    image.save(tmp_path / "0.png")
+    array = np.asarray(image)
+    tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
+    inputs = [tmp_path / "0.png", str(tmp_path / "0.png"), image, array, array / 255, tensor, tensor / 255]
+    scores = [detector.predict(i)[0].score for i in inputs]
+    scores += [detector.predict(i)[0].score for i in (tmp_path, array[None], tensor[None], [tensor])]
+    assert max(scores) - min(scores) < 1e-6
+    assert [p.image for p in detector.predict([tmp_path / "0.png", image])] == [str(tmp_path / "0.png"), "1"]
+
+
+def test_reconstruction_on_demand(detector: Detector) -> None:
+    assert detector.predict(PICTURES[0])[0].reconstruction is None
+    reconstruction = detector.predict(PICTURES[0], reconstruct=True)[0].reconstruction
+    assert reconstruction is not None and reconstruction.shape == (32, 32, 3) and reconstruction.dtype == np.uint8
+
+
+def test_an_unreadable_file_is_a_row_and_the_others_get_theirs(detector: Detector, tmp_path: Path) -> None:
+    for i in range(5):
+        PICTURES[i].save(tmp_path / f"{i}.png")
+    (tmp_path / "2.png").write_bytes(b"broken")
+    rows = detector.predict(tmp_path, batch_size=2)
+    assert [row.verdict == "error" for row in rows] == [False, False, True, False, False]
+    assert "2.png" in str(rows[2].error) and rows[3].score == pytest.approx(detector.predict(PICTURES[3])[0].score)
+
+
+def test_nonsense_is_refused(detector: Detector) -> None:
+    for bad in (3, [None], np.zeros((2, 2, 2), np.uint8), torch.full((3, 8, 8), 7.0)):
+        with pytest.raises(InputError):
+            detector.predict(bad)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="batch size"):
+        detector.predict(PICTURES, batch_size=0)
+
+
+def test_saving_and_loading_keeps_everything(detector: Detector, tmp_path: Path) -> None:
+    detector.save(tmp_path / "copy")
+    copy = Detector.load(tmp_path / "copy")
+    assert copy.config == detector.config and copy.scoring == detector.scoring
+    assert copy.calibration == detector.calibration and copy.provenance == detector.provenance
+    assert copy.predict(PICTURES) == detector.predict(PICTURES)
+
+
+def test_the_file_is_safetensors_and_json_with_its_origin(detector_file: Path) -> None:
+    with zipfile.ZipFile(detector_file) as archive:
+        assert sorted(archive.namelist()) == ["metadata.json", "sha256.json", "weights.safetensors"]
+        metadata = json.loads(archive.read("metadata.json"))
+    assert metadata["provenance"]["recipe"]["name"] == "published" and metadata["provenance"]["trained_on"] == 70
+    assert len(metadata["calibration"]["scores"]) == 50 and metadata["threshold"] > 0
+
+
+def repacked(source: Path, target: Path, **parts: bytes) -> Path:
+    """A copy of a detector's file with some parts replaced, named by their stem."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, parts.get(name.split(".")[0], old.read(name)))
+    return target
+
+
+def metadata_of(source: Path, **changes: object) -> bytes:
+    with zipfile.ZipFile(source) as archive:
+        return json.dumps({**json.loads(archive.read("metadata.json")), **changes}).encode()
+
+
+def truncated(source: Path, target: Path) -> Path:
+    target.write_bytes(source.read_bytes()[:-3000])
+    return target
+
+
+def flipped(source: Path, target: Path) -> Path:
+    content = bytearray(source.read_bytes())
+    content[len(content) // 2] ^= 1
+    target.write_bytes(content)
+    return target
+
+
+def lower_threshold(source: Path, target: Path) -> Path:
+    return repacked(source, target, metadata=metadata_of(source, calibration={"scores": [1e9], "fpr": 0.5}))
+
+
+def newer(source: Path, target: Path) -> Path:
+    return repacked(source, target, metadata=metadata_of(source, format_version=99, gannext_version="9.0"))
+
+
+class Exploit:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch /tmp/gannext-was-exploited",)
+
+
+def a_pickle(source: Path, target: Path) -> Path:
+    target.write_bytes(pickle.dumps(Exploit()))
+    return target
+
+
+def a_torch_file(source: Path, target: Path) -> Path:
+    torch.save({"state": Exploit()}, target)
+    return target
+
+
+def a_picture(source: Path, target: Path) -> Path:
+    PICTURES[0].save(target, "PNG")
+    return target
+
+
+def nothing(source: Path, target: Path) -> Path:
+    return target
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (truncated, "cut short"),
+        (flipped, "damaged"),
+        (lower_threshold, "altered"),
+        (newer, "upgrade gannext"),
+        (a_pickle, "pickle"),
+        (a_torch_file, "pickle"),
+        (a_picture, "no GanNeXt detector"),
+        (nothing, "does not exist"),
+    ],
+)
+def test_bad_files_are_refused_in_one_sentence(
+    spoil: Callable[[Path, Path], Path], words: str, detector_file: Path, tmp_path: Path, gannext: Command
+) -> None:
+    marker = Path("/tmp/gannext-was-exploited")
+    marker.unlink(missing_ok=True)
+    PICTURES[0].save(tmp_path / "0.png")
+    outcome = gannext("predict", spoil(detector_file, tmp_path / "spoilt.gannext"), tmp_path / "0.png")
+    assert outcome.code == 2 and words in outcome.err and "spoilt.gannext" in outcome.err
+    assert outcome.err.count("\n") == 1 and outcome.out == ""
+    assert not marker.exists()
+
+
+def test_a_full_disk_leaves_the_old_file(detector_file: Path, tmp_path: Path) -> None:
+    """The limit on a file's size stands for the disk's end: writing stops halfway with an OSError."""
+    target = tmp_path / "detector.gannext"
+    target.write_bytes(detector_file.read_bytes())
+    code = (
+        "import resource, signal, sys; from gannext import Detector; from gannext.runtime import InputError\n"
+        "detector = Detector.load(sys.argv[1]); signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
+        "try: detector.save(sys.argv[1])\n"
+        "except InputError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(target)], capture_output=True, text=True, check=True)
+    assert "could not be written" in done.stdout and str(target) in done.stdout
+    assert target.read_bytes() == detector_file.read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["detector.gannext"]  # and no half of a file lies about
+
+
+def test_importing_the_package_loads_no_torch() -> None:
+    code = "import sys, gannext, gannext.runtime, gannext.cli.main; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_it_also_works_at_one_channel_and_not_square(detector: Detector) -> None:
+    from dataclasses import replace
+
+    config = replace(detector.config, channels=1, size=(32, 48))
+    grey = Detector(
+        config, config.build_generator(), config.build_discriminator(), detector.scoring, detector.calibration
+    )
+    image = io.BytesIO()
+    PICTURES[0].save(image, "PNG")
+    row = grey.predict(Image.open(image), reconstruct=True)[0]
+    assert row.reconstruction is not None and row.reconstruction.shape == (32, 48, 1)
