@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gannext.training import Recipe
 
 LAST_RUN = "last"
+INTERRUPTED = 130  # what a shell calls a program that Ctrl-C ended
 RUN_OF_OTHER_RANKS = "GANNEXT_RUN"
 FREE_ON_RESUME = frozenset(
     {"config", "resume", "epochs", "display", "device", "devices", "gpu_ids", "workers", "output", "fpr"}
@@ -195,7 +196,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         detector = fit(config, split, folder, resume=resume, callbacks=callbacks, loggers=loggers)
     except Interrupted as stop:
-        raise InputError(f"{stop}: go on with `gannext train --resume {folder}`") from None
+        warn(f"{stop}: go on with `gannext train --resume {folder}`")
+        return INTERRUPTED
     except Diverged as stop:
         kept = "the last good state is in last.ckpt" if (folder / "last.ckpt").exists() else "no epoch was complete yet"
         raise InputError(f"training stopped because {stop}; {kept} in {folder}: try a smaller --lr") from None

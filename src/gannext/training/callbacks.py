@@ -27,7 +27,13 @@ class Interrupted(InputError):
 class Throughput(Callback):
     """Logs images per second, and the share of the time that training waited for data."""
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._reset()  # a run that goes on within an epoch has no start of that epoch
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
         self.images, self.waited = 0, 0.0
         self.started = self.ended = time.perf_counter()
 
