@@ -70,8 +70,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a short training run on `parts`, made through the command line."""
     output = tmp_path_factory.mktemp("runs")
-    arguments = ["train", "--data-root", parts, "--epochs", "4", "--batch-size", "16", "--lr", "0.002", *SMALL, "--output", output]
-    assert main([str(a) for a in arguments]) == 0
+    options = ["--data-root", parts, "--epochs", 30, "--batch-size", 16, "--lr", 0.002, "--output", output]
+    assert main([str(a) for a in ["train", *options, *SMALL]]) == 0
     return next((output / "gannext" / "parts").iterdir())
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Command, write_pictures
 from PIL import Image
 
+from conftest import Command, write_pictures
 from gannext.data import DATASETS, DataConfig, EpochSampler, load_split, make_loader
 from gannext.data import datasets as datasets_module
 from gannext.runtime import InputError
@@ -66,7 +66,9 @@ def write_stl10(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         images[:, :, 60:, :] = 255  # in the file columns come first: this is the right part
         (folder / f"{split}_X.bin").write_bytes(images.tobytes())
         (folder / f"{split}_y.bin").write_bytes((labels + 1).tobytes())
-        lists = [[f"{split}_{part}.bin", hashlib.md5((folder / f"{split}_{part}.bin").read_bytes()).hexdigest()] for part in "Xy"]
+        lists = [
+            [f"{split}_{part}.bin", hashlib.md5((folder / f"{split}_{part}.bin").read_bytes()).hexdigest()] for part in "Xy"
+        ]
         monkeypatch.setattr(stl10, f"{split}_list", lists)
     archive = root / "stl10_binary.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:

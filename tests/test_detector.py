@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Command, picture
 from PIL import Image
 
+from conftest import Command, picture
 from gannext import Detector
 from gannext.runtime import InputError
 
@@ -195,9 +195,7 @@ def test_it_also_works_at_one_channel_and_not_square(detector: Detector) -> None
     from dataclasses import replace
 
     config = replace(detector.config, channels=1, size=(32, 48))
-    grey = Detector(
-        config, config.build_generator(), config.build_discriminator(), detector.scoring, detector.calibration
-    )
+    grey = Detector(config, config.build_generator(), config.build_discriminator(), detector.scoring, detector.calibration)
     image = io.BytesIO()
     PICTURES[0].save(image, "PNG")
     row = grey.predict(Image.open(image), reconstruct=True)[0]

@@ -150,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
     accelerator, devices = device_of(args)
 
     from gannext.data import DATASETS, DataConfig, load_split
-    from gannext.training import Diverged, Interrupted, TrainConfig, fit
+    from gannext.training import Diverged, Interrupted, TrainConfig, check_training, fit
 
     data = DataConfig(
         args.dataset, args.data_root, args.abnormal_class, args.image_size, args.channels,
@@ -173,10 +173,11 @@ def run(args: argparse.Namespace) -> int:
     config = TrainConfig(
         networks, recipe, epochs, args.fpr, args.seed, accelerator, devices, args.precision, args.workers, provenance
     )
+    check_training(config, split)
     first = is_first_process()
     os.environ[RUN_OF_OTHER_RANKS] = str(folder)
     if first:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_text(folder / "config.yaml", as_yaml(args))
 
     from gannext.evaluation import BestEpochOnTest, Display, open_display, overview
@@ -228,6 +229,14 @@ def new_run(args: argparse.Namespace, dataset: str) -> Path:
     name = time.strftime("%Y-%m-%d_%H-%M-%S")
     taken = sum(1 for _ in parent.glob(f"{name}*"))
     return parent / (f"{name}_{taken + 1}" if taken else name)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the run's folder; raises InputError where that may not be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made ({error.strerror}): pass another place with --output") from None
 
 
 def find_run(args: argparse.Namespace, dataset: str) -> Path:
@@ -302,7 +311,7 @@ def report_split(dataset: str, split: "Split") -> None:
     for sentence in split.unreadable[:20]:
         warn(sentence)
     if split.unreadable:
-        warn(f"{len(split.unreadable)} unreadable files were skipped")
+        warn(f"{len(split.unreadable)} unreadable {'file was' if len(split.unreadable) == 1 else 'files were'} skipped")
     abnormal = int(split.labels.sum())
     left_out = f", class {split.abnormal_class!r} left out" if split.abnormal_class else ""
     show(

@@ -1,7 +1,7 @@
 """Training: recipes, the objective, and `fit`, which makes a Detector."""
 
 from gannext.training.callbacks import LAST, Interrupted, reconstruction_grid
-from gannext.training.fit import TrainConfig, fit
+from gannext.training.fit import TrainConfig, check_training, fit
 from gannext.training.module import Diverged, GanModule
 from gannext.training.recipe import RECIPES, Recipe
 
@@ -13,6 +13,7 @@ __all__ = [
     "Interrupted",
     "Recipe",
     "TrainConfig",
+    "check_training",
     "fit",
     "reconstruction_grid",
 ]

@@ -140,12 +140,7 @@ def fit(
         Diverged: a loss became NaN or infinite.
         Interrupted: Ctrl-C; the state is saved.
     """
-    check_device(config.accelerator, config.devices)
-    if len(split.train) < config.recipe.batch_size * device_count(config.devices):
-        raise InputError(
-            f"{len(split.train)} images to train on are fewer than a batch of {config.recipe.batch_size}: "
-            f"add images, or pass --batch-size {max(1, min(16, len(split.train)))}"
-        )
+    check_training(config, split)
     run.mkdir(parents=True, exist_ok=True)
     progress = sys.stdout.isatty() if progress is None else progress
     with quiet_lightning():
@@ -213,6 +208,16 @@ def calibrated(config: TrainConfig, split: Split, module: GanModule) -> Detector
 def device_count(devices: int | list[int]) -> int:
     """How many devices train together."""
     return devices if isinstance(devices, int) else len(devices)
+
+
+def check_training(config: TrainConfig, split: Split) -> None:
+    """Raises InputError where `fit` could not even start: too few images, or a device that is not there."""
+    check_device(config.accelerator, config.devices)
+    if len(split.train) < config.recipe.batch_size * device_count(config.devices):
+        raise InputError(
+            f"{len(split.train)} images to train on are fewer than a batch of {config.recipe.batch_size}: "
+            f"add images, or pass --batch-size {max(1, min(16, len(split.train)))}"
+        )
 
 
 def check_device(accelerator: str, devices: int | list[int]) -> None:

@@ -1,0 +1,231 @@
+"""The command line: help, options, YAML, results, the original's commands, and every kind of bad input."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import SMALL, Command, picture, write_pictures
+from gannext.cli.main import COMMANDS, run_command
+from gannext.data import DATASETS
+from test_data import write_cifar10, write_idx
+
+ROOT = Path(__file__).parent.parent
+
+
+def shell(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(a) for a in arguments], capture_output=True, text=True, cwd=ROOT, env={**os.environ, **env}, check=False
+    )
+
+
+def test_help_of_everything(gannext: Command) -> None:
+    overview = gannext("-h")
+    assert overview.code == 0 and all(name in overview.out for name in COMMANDS)
+    for name in COMMANDS:
+        outcome = gannext(name, "-h")
+        assert outcome.code == 0 and "usage: gannext" in outcome.out
+    text = " ".join(gannext("train", "-h").out.split())
+    assert all(name in text for name in DATASETS)
+    assert gannext("--version").out.startswith("gannext 0.")
+    assert gannext().out == overview.out
+
+
+def test_original_names_are_aliases(gannext: Command) -> None:
+    text = gannext("train", "-h").out
+    flags = (
+        "--niter --isize --batchsize --abnormal_class --outf --manualseed --lr --beta1 --w_adv --w_con --w_lat --nz --ngf "
+        "--ndf --dim --gen --norm --workers --resume --device --gpu_ids --dataset --dataroot --display --nc"
+    )
+    for flag in flags.split():
+        assert f"{flag} " in text or f"{flag}," in text, flag
+
+
+def test_original_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "usage: train.py" in shell(sys.executable, "train.py", "-h").stdout
+    write_cifar10(tmp_path / "data", monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    original = "--dataset cifar10 --niter 1 --abnormal_class airplane --display"
+    small = [*SMALL, "--batchsize", "32"]
+    assert run_command("train", ["--recipe", "published", *original.split(), *small], "train.py") == 0
+    out = capsys.readouterr().out
+    assert "'airplane' left out" in out and "http://localhost:" in out
+    run = next((tmp_path / "output" / "gannext" / "cifar10").iterdir())
+    assert list((run / "tensorboard").glob("events.*")) and (run / "detector.gannext").exists()
+
+
+def test_original_command_on_a_folder(parts: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    shutil.copytree(parts, tmp_path / "data" / "parts")
+    original = "--dataset parts --isize 48 --niter 1 --display"
+    done = subprocess.run(
+        [sys.executable, ROOT / "train.py", *original.split(), "--batchsize", "32", *SMALL],
+        capture_output=True, text=True, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "20 normal and 10 abnormal to test" in done.stdout and "http://localhost:" in done.stdout
+    config = yaml.safe_load(next(tmp_path.rglob("config.yaml")).read_text())
+    assert config["image_size"] == "48x48" and config["recipe"] == "published"
+
+
+def test_experiment_scripts_train_every_class_in_turn(tmp_path: Path) -> None:
+    for name, dataset in (("cifar", "cifar10"), ("stl10", "stl10"), ("mnist", "mnist")):
+        text = (ROOT / "experiments" / f"run_{name}.sh").read_text()
+        assert " ".join(DATASETS[dataset].classes) in text and f"--dataset {dataset} " in text
+    write_idx(tmp_path / "data" / "MNIST" / "raw")
+    done = shell(
+        "sh", "experiments/run_mnist.sh", "--dataroot", tmp_path / "data", "--outf", tmp_path, "--batchsize", 32, *SMALL,
+        NITER="1", CLASSES="3 7", PYTHON=sys.executable,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "'3' left out" in done.stdout and "'7' left out" in done.stdout and done.stdout.count("AUROC  ") == 2
+
+
+def test_yaml_stands_for_flags_and_flags_win(gannext: Command, parts: Path, tmp_path: Path) -> None:
+    options = {"data_root": str(parts), "epochs": 1, "batch-size": 16, "depths": [1, 1], "dim": 4, "ndf": 8, "niter": 1}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(options))
+    outcome = gannext("train", "--config", tmp_path / "c.yaml", "--output", tmp_path, "--nz", 12, "--dim", 6, "--device", "cpu")
+    assert outcome.code == 0, outcome.err
+    written = yaml.safe_load(next(tmp_path.rglob("config.yaml")).read_text())
+    assert (written["dim"], written["nz"], written["depths"], written["epochs"]) == (6, 12, "1,1", 1)
+    again = gannext("train", "--config", next(tmp_path.rglob("config.yaml")))
+    assert again.code == 0, again.err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("epoch: 3", "did you mean 'epochs'"), ("- 1", "no list of options"), ("a: [", "cannot be read as YAML"), (None, "exist")],
+)
+def test_bad_yaml(text: str | None, words: str, gannext: Command, tmp_path: Path) -> None:
+    if text:
+        (tmp_path / "c.yaml").write_text(text)
+    outcome = gannext("train", "--config", tmp_path / "c.yaml")
+    assert outcome.code == 2 and words in outcome.err and "c.yaml" in outcome.err and outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("trian", "did you mean 'train'"),
+        ("train --epoch 3", "did you mean '--epochs'"),
+        ("train stray", "belongs to no option"),
+        ("train --epochs 0", "1 or more"),
+        ("train --epochs many", "no whole number"),
+        ("train --image-size 16", "from 32 to 1024 work, and 32 is the nearest"),
+        ("train --image-size 2000", "1024 is the nearest"),
+        ("train --image-size 3x3x3", "no image size"),
+        ("train --kernel 4", "even"),
+        ("train --depths 2,0", "no list of depths"),
+        ("train --fpr 1", "between 0 and 1"),
+        ("train --channels 2", "invalid choice"),
+        ("train --model resnet", "the known ones are gannext"),
+        ("train --recipe robuts", "the known ones are published"),
+        ("train --dataset cifar", "did you mean 'cifar10'"),
+        ("train --dataset digits --abnormal-class ten", "the known ones are 0, 1, 2"),
+        ("train --dataset digits --abnormal-class 11", "the known ones are 0, 1, 2"),
+        ("train --dataset fashion_mnist --abnormal-class sneeker", "did you mean 'sneaker'"),
+        ("train --dataset digits --device gpu", "no CUDA GPU"),
+        ("train --dataset digits --gpu-ids 0", "no CUDA GPU"),
+        ("train --gpu-ids a", "no list of GPUs"),
+        ("train --dataset digits --train-images 20", "--batch-size"),
+        ("predict nothing.gannext .", "holds no image"),
+        ("demo textiles", "the known ones are digits"),
+        ("profile --image-size 8", "32 is the nearest"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    arguments: str, words: str, gannext: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = gannext(*arguments.split())
+    assert outcome.code == 2 and words in outcome.err, outcome.err
+    assert outcome.err.count("\n") == 1 and "Traceback" not in outcome.err
+
+
+def test_bad_folders(gannext: Command, parts: Path, tmp_path: Path) -> None:
+    cases: list[tuple[list[object], str]] = []
+    (tmp_path / "empty" / "train" / "good").mkdir(parents=True)
+    cases.append((["--data-root", tmp_path / "empty"], "no images to train on"))
+    write_pictures(tmp_path / "one" / "train" / "good", 1)
+    cases.append((["--data-root", tmp_path / "one"], "too few"))
+    write_pictures(tmp_path / "few" / "train" / "good", 10)
+    cases.append((["--data-root", tmp_path / "few"], "fewer than a batch of 128"))
+    (tmp_path / "broken" / "train" / "good").mkdir(parents=True)
+    (tmp_path / "broken" / "train" / "good" / "a.png").write_bytes(b"x")
+    cases.append((["--data-root", tmp_path / "broken"], "none of the 1 training images"))
+    cases.append((["--data-root", tmp_path / "absent"], "is not a folder"))
+    cases.append((["--data-root", parts, "--abnormal-class", "3"], "has no meaning"))
+    for arguments, words in cases:
+        outcome = gannext("train", *arguments, "--output", tmp_path / "output", *SMALL)
+        assert outcome.code == 2 and words in outcome.err and outcome.err.count("\n") == 1, outcome.err
+        assert not (tmp_path / "output").exists()
+
+
+def test_no_permission_to_write(gannext: Command, parts: Path, tmp_path: Path) -> None:
+    """A file where the output folder should go stands for a place that may not be written, for root too."""
+    (tmp_path / "output").touch()
+    outcome = gannext("train", "--data-root", parts, *SMALL, "--batch-size", 16, "--epochs", 1, "--output", tmp_path / "output")
+    assert outcome.code == 2 and "cannot be made" in outcome.err and outcome.err.count("\n") == 1, outcome.err
+
+
+def test_normal_images_alone_train_and_calibrate(gannext: Command, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "good", 30)
+    (tmp_path / "good" / "bad.png").write_bytes(b"")
+    outcome = gannext(
+        "train", "--data-root", tmp_path / "good", "--batch-size", 8, "--epochs", 1, *SMALL, "--output", tmp_path / "o"
+    )
+    assert outcome.code == 0, outcome.err
+    assert "nothing to measure accuracy on" in outcome.out
+    assert "bad.png" in outcome.err and "1 unreadable file was skipped" in outcome.err
+    assert "15 held-out normal images cannot promise a false-positive rate of 0.05" in outcome.err
+    detector = next(tmp_path.rglob("detector.gannext"))
+    assert gannext("predict", detector, tmp_path / "good" / "000.png").code == 0
+    outcome = gannext("evaluate", detector)
+    assert outcome.code == 2 and "no test images" in outcome.err
+
+
+def test_predict_prints_and_writes_every_format(detector_file: Path, gannext: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    write_pictures(folder, 3)
+    picture(9, spot=True).save(folder / "spot.png")
+    (folder / "z.png").write_bytes(b"broken")
+    table = gannext("predict", detector_file, folder)
+    assert table.code == 1 and "1 of 5 images could not be read" in table.err and "error: " in table.out
+    lines = table.out.splitlines()
+    assert len(lines) == 6 and "spot.png" in lines[4] and lines[4].endswith("abnormal") and lines[1].endswith(" normal")
+
+    saved = gannext("predict", detector_file, folder, "--output", tmp_path / "r.csv", "--format", "json",
+                    "--reconstructions", tmp_path / "pictures", "--batch-size", 2)  # fmt: skip
+    with (tmp_path / "r.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    printed = json.loads(saved.out)
+    assert [r["verdict"] for r in rows] == [r["verdict"] for r in printed] == ["normal"] * 3 + ["abnormal", "error"]
+    assert float(rows[0]["score"]) == printed[0]["score"] and 0 < float(rows[3]["p_value"]) <= 0.05
+    assert len(list((tmp_path / "pictures").iterdir())) == 4
+
+    strict = gannext("predict", detector_file, folder / "spot.png", "--fpr", 0.001)
+    assert strict.code == 0 and "cannot promise" in strict.err
+    assert gannext("predict", detector_file, folder, "--output", "r.xls").code == 2
+
+
+def test_profile_prints_the_published_sizes(gannext: Command) -> None:
+    outcome = gannext("profile", "--seconds", 0)
+    assert outcome.code == 0 and "7,216,763" in outcome.out and "104,215,040" in outcome.out and "17,974,148" in outcome.out
+    timed = gannext("profile", *SMALL[:-2], "--seconds", 0.1, "--batch-sizes", "1,4")
+    assert "batch 1" in timed.out and "batch 4" in timed.out and "images/s" in timed.out
+
+
+def test_several_devices_train_together(parts: Path, tmp_path: Path) -> None:
+    done = shell(
+        sys.executable, "-m", "gannext.cli.main", "train", "--data-root", parts, "--epochs", 2, "--batch-size", 16,
+        "--devices", 2, "--output", tmp_path, *SMALL, OMP_NUM_THREADS="1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Data: ") == 1 and done.stdout.count("AUROC  ") == 1
+    assert len(list(tmp_path.rglob("detector.gannext"))) == 1

@@ -1,0 +1,74 @@
+"""The live display in a real browser."""
+
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from conftest import SMALL
+
+
+@pytest.mark.slow
+def test_display_shows_curves_histograms_and_pictures_while_training(parts: Path, tmp_path: Path) -> None:
+    from selenium import webdriver
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    assert browser and driver, "install a browser: apt-get install chromium chromium-driver"
+    command = [sys.executable, "train.py", "--dataroot", str(parts), "--niter", "2000", "--batchsize", "16", *SMALL]
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(
+        [*command, "--display", "--outf", str(tmp_path)], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = next(line for line in process.stdout if "Live display" in line)
+            address = line.split()[-1]
+            end = time.monotonic() + 60
+            while len(list(tmp_path.rglob("epoch_*.png"))) < 3:
+                assert time.monotonic() < end and process.poll() is None
+                time.sleep(0.2)
+            assert b"TensorBoard" in urllib.request.urlopen(address, timeout=20).read()
+
+            options = webdriver.ChromeOptions()
+            options.binary_location = browser
+            for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+                         "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-quic",
+                         "--window-size=1400,1400", f"--user-data-dir={tmp_path / 'browser'}"):  # fmt: skip
+                options.add_argument(flag)
+            with webdriver.Chrome(options, webdriver.ChromeService(driver)) as page:
+                for tab, words in (
+                    ("timeseries", ("loss/generator", "AUROC")),
+                    ("histograms", ("score/normal", "score/abnormal")),
+                    ("images", ("input, reconstruction, difference",)),
+                ):
+                    page.get(f"{address}#{tab}")
+                    for word in words:
+                        WebDriverWait(page, 60).until(lambda p: word in everything(p, By.TAG_NAME))  # noqa: B023
+                    time.sleep(2)
+                    page.save_screenshot(str(tmp_path / f"{tab}.png"))
+                    assert (tmp_path / f"{tab}.png").stat().st_size > 20_000
+            assert process.poll() is None  # still training
+        finally:
+            process.terminate()
+
+
+def everything(page: object, by: str) -> str:
+    """The page's text, with that inside its web components."""
+    script = """
+        const all = [];
+        (function walk(node) {
+            if (node.shadowRoot) walk(node.shadowRoot);
+            for (const child of node.childNodes) {
+                if (child.nodeType === Node.TEXT_NODE) all.push(child.textContent);
+                else walk(child);
+            }
+        })(document.body);
+        return all.join("");
+    """
+    return str(page.execute_script(script))  # type: ignore[attr-defined]

@@ -1,0 +1,116 @@
+"""The honest protocol, the published one, and the metrics."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, roc_curve
+
+from conftest import Command
+from gannext import Detector
+from gannext.data import DataConfig, Split, load_split, make_loader
+from gannext.evaluation import auroc, batch_statistics, evaluate, measure, published_auroc, published_scores
+from gannext.runtime import InputError
+
+
+@pytest.fixture(scope="module")
+def split(parts: Path) -> Split:
+    return load_split(DataConfig("parts", parts))
+
+
+def test_metrics_agree_with_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.random(400) < 0.3
+    scores = np.round(rng.normal(size=400) + labels, 1) * 1e-3 + 50  # ties, and values that a float32 sigmoid would merge
+    metrics = measure(scores, torch.from_numpy(labels), threshold=50.001)
+    fpr, tpr, _ = roc_curve(labels, scores)
+    assert metrics.auroc == pytest.approx(roc_auc_score(labels, scores), abs=1e-6)
+    assert metrics.average_precision == pytest.approx(average_precision_score(labels, scores), abs=1e-6)
+    assert metrics.f1 == pytest.approx(f1_score(labels, scores > 50.001), abs=1e-6)
+    assert metrics.tpr == pytest.approx(((scores > 50.001) & labels).sum() / labels.sum())
+    assert metrics.fpr == pytest.approx(((scores > 50.001) & ~labels).sum() / (~labels).sum())
+    nearest = np.abs(fpr - (1 - tpr)).argmin()
+    assert metrics.eer == pytest.approx((fpr[nearest] + 1 - tpr[nearest]) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("labels", [[False] * 4, [True] * 4])
+def test_a_missing_class_is_a_sentence_and_no_nan(labels: list[bool]) -> None:
+    with pytest.raises(InputError, match="no accuracy to measure"):
+        auroc(np.arange(4.0), torch.tensor(labels))
+
+
+def test_batches_in_any_order_give_the_same_scores(detector_file: Path, split: Split) -> None:
+    detector = Detector.load(detector_file)
+    scores = detector.score_batches(make_loader(split.test, 30))
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(0)).tolist()
+    shuffled = detector.score_batches(make_loader(split.test.subset(order), 7))
+    assert np.abs(shuffled - scores[order]).max() < 1e-6
+
+
+def test_the_published_procedure_depends_on_the_order_and_leaves_the_weights_alone(detector_file: Path, split: Split) -> None:
+    detector = Detector.load(detector_file)
+    networks = detector.generator, detector.discriminator
+    before = [{k: v.clone() for k, v in n.state_dict().items()} for n in networks]
+    scores, labels = published_scores(*networks, detector.scoring, split)
+    assert scores.min() == 0 and scores.max() == 1 and len(labels) == 30
+    with batch_statistics(*networks):
+        alone = detector.score_batches(make_loader(split.test, 5))
+    assert np.abs(alone - detector.score_batches(make_loader(split.test, 30))).max() > 1e-6
+    for network, state in zip(networks, before, strict=True):
+        assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
+        assert not any(m.training for m in network.modules())
+
+
+def test_the_published_procedure_tests_on_the_abnormal_training_images_too() -> None:
+    split = load_split(DataConfig("digits", test_images=30))
+    networks = Detector_of_zeros()
+    _, labels = published_scores(networks.generator, networks.discriminator, networks.scoring, split)
+    assert len(labels) == 60 + len(split.abnormal_train) and int(labels.sum()) == 30 + len(split.abnormal_train)
+
+
+def Detector_of_zeros() -> Detector:  # noqa: N802
+    from gannext.detection import Scoring
+    from gannext.networks import NetworkConfig
+    from gannext.runtime import Calibration
+
+    config = NetworkConfig(generator={"dim": 4, "depths": (1,), "bottom": 1}, ndf=8, nz=10)
+    return Detector(config, config.build_generator(), config.build_discriminator(), Scoring(), Calibration((0.0,)))
+
+
+def test_the_threshold_comes_from_held_out_images_alone(detector_file: Path, split: Split) -> None:
+    detector = Detector.load(detector_file)
+    held_out = detector.score_batches(make_loader(split.held_out, 16))
+    assert np.allclose(sorted(held_out), detector.calibration.scores, atol=1e-6)
+    assert evaluate(detector, split).threshold == detector.calibration.threshold
+
+
+def test_evaluate_prints_both_protocols_and_says_why_they_differ(detector_file: Path, gannext: Command, tmp_path: Path) -> None:
+    outcome = gannext("evaluate", detector_file, "--protocol", "published", "--output", tmp_path / "e.json")
+    assert outcome.code == 0
+    assert "honest" in outcome.out and "published" in outcome.out and "They differ because" in outcome.out
+    import json
+
+    written = json.loads((tmp_path / "e.json").read_text())
+    assert 0 <= written["honest"]["auroc"] <= 1 and 0 <= written["published"]["last_epoch"] <= 1
+    assert "best" not in written["published"]
+
+
+def test_evaluating_repeats_what_training_reported(trained: Path, gannext: Command, tmp_path: Path) -> None:
+    import json
+
+    assert gannext("evaluate", trained / "detector.gannext", "--output", tmp_path / "e.json").code == 0
+    again, first = (json.loads(p.read_text())["honest"] for p in (tmp_path / "e.json", trained / "evaluation.json"))
+    assert again == pytest.approx(first, abs=1e-6)
+
+
+def test_a_detector_trained_on_normal_pictures_finds_the_spots(trained: Path) -> None:
+    import json
+
+    assert json.loads((trained / "evaluation.json").read_text())["honest"]["auroc"] > 0.9
+
+
+def test_published_auroc_needs_both_classes(detector_file: Path, parts: Path) -> None:
+    split = load_split(DataConfig("normal", parts / "train" / "0.normal"))
+    with pytest.raises(InputError, match="no test images"):
+        published_auroc(Detector.load(detector_file), split)
