@@ -180,18 +180,16 @@ def run(args: argparse.Namespace) -> int:
         make_folder(folder)
         write_text(folder / "config.yaml", as_yaml(args))
 
-    from gannext.evaluation import BestEpochOnTest, Display, open_display, overview
+    from gannext.evaluation import BestEpochOnTest, Board, Display, open_display, overview
 
     best = BestEpochOnTest(split) if args.protocol == "published" and split.untestable is None else None
     callbacks: list[Any] = [best] if best else []
     loggers: list[Any] = []
     if args.display:
-        from lightning.pytorch.loggers import TensorBoardLogger
-
-        loggers.append(TensorBoardLogger(folder, name=None, version="tensorboard"))
+        loggers.append(Board(folder))
         callbacks.append(Display(split))
         if first:
-            address = open_display(folder / "tensorboard")
+            address = open_display(folder)
             show(f"Live display: {address}")
     show(f"Training {networks.model} by the {recipe.name} recipe for {epochs} epochs; the run is in {folder}")
     try:

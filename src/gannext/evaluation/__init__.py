@@ -1,6 +1,6 @@
 """Protocols, metrics, the live display and figures."""
 
-from gannext.evaluation.display import Display, open_display
+from gannext.evaluation.display import Board, Display, open_display
 from gannext.evaluation.figures import overview
 from gannext.evaluation.metrics import Metrics, auroc, measure
 from gannext.evaluation.protocols import (
@@ -15,6 +15,7 @@ from gannext.evaluation.protocols import (
 __all__ = [
     "WHY_THEY_DIFFER",
     "BestEpochOnTest",
+    "Board",
     "Display",
     "Metrics",
     "auroc",

@@ -1,6 +1,7 @@
 """The live display: TensorBoard with losses, AUROC, score histograms and pictures."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,19 @@ from gannext.evaluation.metrics import auroc
 from gannext.runtime import InputError
 from gannext.training import reconstruction_grid
 
+FOLDER = "tensorboard"
 WATCHED = 256  # images of either kind that are scored after each epoch
 SHOWN = 8  # images of either kind that are shown
+
+
+class Board(TensorBoardLogger):
+    """TensorBoard events of a run, without Lightning's count of epochs, which would stand before the losses."""
+
+    def __init__(self, run: Path) -> None:
+        super().__init__(run, name=None, version=FOLDER)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
 
 class Display(Callback):
@@ -59,7 +71,7 @@ class Display(Callback):
         board.flush()
 
 
-def open_display(folder: Path) -> str:
+def open_display(run: Path) -> str:
     """Starts TensorBoard on a run's events, in this process, and returns its address.
 
     Raises:
@@ -69,7 +81,7 @@ def open_display(folder: Path) -> str:
     from tensorboard import program
 
     board = program.TensorBoard()
-    board.configure(logdir=str(folder), host="localhost", reload_interval=5.0)
+    board.configure(logdir=str(run / FOLDER), host="localhost", reload_interval=5.0)
     try:
         return str(board.launch())
     except program.TensorBoardServerException as error:

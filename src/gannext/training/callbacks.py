@@ -47,8 +47,8 @@ class Throughput(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         took = self.ended - self.started
         if took > 0:
-            pl_module.log("images_per_second", self.images * trainer.world_size / took)
-            pl_module.log("data_wait", self.waited / took)
+            pl_module.log("speed/images_per_second", self.images * trainer.world_size / took)
+            pl_module.log("speed/data_wait", self.waited / took)
 
 
 class EpochLines(Callback):
@@ -59,8 +59,8 @@ class EpochLines(Callback):
             value = {name: float(v) for name, v in trainer.callback_metrics.items()}
             print(
                 f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  G {value['loss/generator_epoch']:.3f}  "
-                f"D {value['loss/discriminator_epoch']:.3f}  held-out L1 {value.get('held_out/l1', float('nan')):.4f}  "
-                f"{value.get('images_per_second', float('nan')):.0f} images/s",
+                f"D {value['loss/discriminator_epoch']:.3f}  held-out L1 {value.get('loss/held_out_l1', float('nan')):.4f}  "
+                f"{value.get('speed/images_per_second', float('nan')):.0f} images/s",
                 flush=True,
             )
 

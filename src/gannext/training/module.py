@@ -99,7 +99,7 @@ class GanModule(LightningModule):
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Reconstruction of held-out normal images, in evaluation mode."""
         x = normalise(batch)
-        self.log("held_out/l1", F.l1_loss(self.generator(x), x), on_epoch=True, prog_bar=True)
+        self.log("loss/held_out_l1", F.l1_loss(self.generator(x), x), on_epoch=True, prog_bar=True)
 
     def on_train_epoch_end(self) -> None:
         # The last step may have spoilt the weights without a loss to show it: such a state is not worth saving.
