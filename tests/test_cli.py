@@ -133,6 +133,7 @@ def test_bad_yaml(text: str | None, words: str, gannext: Command, tmp_path: Path
         ("train --dataset digits --device gpu", "no CUDA GPU"),
         ("train --dataset digits --gpu-ids 0", "no CUDA GPU"),
         ("train --gpu-ids a", "no list of GPUs"),
+        ("train --dataset digits --device cpu --precision 16-mixed", "needs a GPU"),
         ("train --dataset digits --train-images 20", "--batch-size"),
         ("predict nothing.gannext .", "holds no image"),
         ("demo textiles", "the known ones are digits"),

@@ -4,6 +4,9 @@ import io
 import json
 import os
 import pickle
+import resource
+import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -168,21 +171,24 @@ def test_bad_files_are_refused_in_one_sentence(
     assert not marker.exists()
 
 
-def test_a_full_disk_leaves_the_old_file(detector_file: Path, tmp_path: Path) -> None:
-    """The limit on a file's size stands for the disk's end: writing stops halfway with an OSError."""
-    target = tmp_path / "detector.gannext"
-    target.write_bytes(detector_file.read_bytes())
-    code = (
-        "import resource, signal, sys; from gannext import Detector; from gannext.runtime import InputError\n"
-        "detector = Detector.load(sys.argv[1]); signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
-        "try: detector.save(sys.argv[1])\n"
-        "except InputError as error: print(error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(target)], capture_output=True, text=True, check=True)
-    assert "could not be written" in done.stdout and str(target) in done.stdout
-    assert target.read_bytes() == detector_file.read_bytes()
-    assert [p.name for p in tmp_path.iterdir()] == ["detector.gannext"]  # and no half of a file lies about
+def full_disk() -> None:
+    """In a new process: no file may grow beyond 20,000 bytes, so that writing stops halfway with an OSError."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+def test_a_full_disk_leaves_the_old_file(trained: Path, tmp_path: Path) -> None:
+    """Resuming a run that is complete has nothing to train and saves its detector again."""
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    done = subprocess.run(
+        [sys.executable, "-m", "gannext.cli.main", "train", "--resume", str(run)],
+        capture_output=True, text=True, check=False, preexec_fn=full_disk,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "detector.gannext could not be written" in done.stderr and done.stderr.count("\n") == 1
+    assert (run / "detector.gannext").read_bytes() == (trained / "detector.gannext").read_bytes()
+    assert not list(run.glob(".*"))  # and no half of a file lies about
 
 
 def test_importing_the_package_loads_no_torch() -> None:

@@ -54,6 +54,9 @@ def run_command(name: str, arguments: Sequence[str], prog: str) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk or a forbidden place, met outside of the files that matter
+        print(f"{prog}: error: {error.filename or 'a file'} could not be used ({error.strerror or error})", file=sys.stderr)
+        return 2
 
 
 def config_of(arguments: Sequence[str]) -> Path | None:

@@ -213,6 +213,8 @@ def device_count(devices: int | list[int]) -> int:
 def check_training(config: TrainConfig, split: Split) -> None:
     """Raises InputError where `fit` could not even start: too few images, or a device that is not there."""
     check_device(config.accelerator, config.devices)
+    if config.precision == "16-mixed" and (config.accelerator == "cpu" or not torch.cuda.is_available()):
+        raise InputError("precision 16-mixed needs a GPU: pass bf16-mixed or 32-true on the CPU")
     if len(split.train) < config.recipe.batch_size * device_count(config.devices):
         raise InputError(
             f"{len(split.train)} images to train on are fewer than a batch of {config.recipe.batch_size}: "
