@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -88,7 +89,14 @@ class Detector:
         Raises:
             InputError: the place may not be written, or the disk is full; the old file stays.
         """
-        write_detector(self, path)
+        metadata = {
+            "networks": asdict(self.config),
+            "scoring": asdict(self.scoring),
+            "calibration": asdict(self.calibration),
+            "threshold": self.calibration.threshold,
+            "provenance": self.provenance,
+        }
+        write_detector(path, metadata, {"generator": self.generator, "discriminator": self.discriminator})
 
     def to(self, device: str | torch.device) -> "Detector":
         """Moves the networks to a device, and returns this detector."""

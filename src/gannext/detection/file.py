@@ -7,19 +7,17 @@ so that an altered file is noticed; they are no signature against someone who re
 import hashlib
 import json
 import zipfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import safetensors.torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from gannext import __version__
 from gannext.runtime import InputError, write_atomically
-
-if TYPE_CHECKING:
-    from gannext.detection.detector import Detector
 
 FORMAT = "gannext-detector"
 FORMAT_VERSION = 1
@@ -39,24 +37,19 @@ class DetectorContent:
         return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
 
 
-def write_detector(detector: "Detector", path: str | Path) -> None:
-    """Writes a detector's file atomically; raises InputError as `Detector.save` says."""
-    metadata = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "gannext_version": __version__,
-        "networks": asdict(detector.config),
-        "scoring": asdict(detector.scoring),
-        "calibration": asdict(detector.calibration),
-        "threshold": detector.calibration.threshold,
-        "provenance": detector.provenance,
-    }
+def write_detector(path: str | Path, metadata: Mapping[str, Any], networks: Mapping[str, nn.Module]) -> None:
+    """Writes a detector's file atomically, from its metadata and its networks by name.
+
+    Raises:
+        InputError: as `Detector.save` says.
+    """
+    header = {"format": FORMAT, "format_version": FORMAT_VERSION, "gannext_version": __version__}
     tensors = {
         f"{name}.{key}": tensor.cpu().contiguous()
-        for name, network in (("generator", detector.generator), ("discriminator", detector.discriminator))
+        for name, network in networks.items()
         for key, tensor in network.state_dict().items()
     }
-    parts = {METADATA: json.dumps(metadata, indent=1).encode(), WEIGHTS: safetensors.torch.save(tensors)}
+    parts = {METADATA: json.dumps({**header, **metadata}, indent=1).encode(), WEIGHTS: safetensors.torch.save(tensors)}
     parts[CHECKSUMS] = json.dumps({name: hashlib.sha256(part).hexdigest() for name, part in parts.items()}).encode()
 
     def write(file: IO[bytes]) -> None:
