@@ -186,6 +186,17 @@ def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_says_how_to_go_on(
     assert all(torch.equal(resumed[name], tensor) for name, tensor in uninterrupted.items())
 
 
+@pytest.mark.parametrize("cache", ["memory", "stream"])
+def test_a_finished_run_goes_on_for_more_epochs(cache: str, gannext: Command, parts: Path, tmp_path: Path) -> None:
+    options = ["--data-root", parts, "--batch-size", 16, "--cache", cache, *SMALL, "--output"]
+    assert gannext("train", *options, tmp_path / "whole", "--epochs", 4).code == 0
+    assert gannext("train", *options, tmp_path / "parts", "--epochs", 2).code == 0
+    outcome = gannext("train", *options, tmp_path / "parts", "--resume", "--epochs", 4)
+    assert outcome.code == 0 and "epoch 3/4" in outcome.out and "epoch 2/4" not in outcome.out
+    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+
+
 def test_resuming_refuses_another_course(trained: Path, gannext: Command, tmp_path: Path) -> None:
     outcome = gannext("train", "--resume", trained, "--dim", 12)
     assert outcome.code == 2 and "--dim 4" in outcome.err and "12" in outcome.err

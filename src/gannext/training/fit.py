@@ -86,6 +86,8 @@ class Batches(LightningDataModule):
     def state_dict(self) -> dict[str, int]:
         assert self.trainer is not None
         done = self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        if done >= self.trainer.num_training_batches:
+            return {"epoch": self.trainer.current_epoch + 1, "start": 0}
         return {"epoch": self.trainer.current_epoch, "start": done * self.config.recipe.batch_size}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
