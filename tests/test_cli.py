@@ -125,6 +125,8 @@ def test_bad_yaml(text: str | None, words: str, gannext: Command, tmp_path: Path
         ("train --fpr 1", "between 0 and 1"),
         ("train --channels 2", "invalid choice"),
         ("train --model resnet", "the known ones are gannext"),
+        ("train --model skipganomaly --kernel 7", "has no option 'kernel'"),
+        ("train --model anotrans --dim 10", "a multiple of 4"),
         ("train --recipe robuts", "the known ones are published"),
         ("train --dataset cifar", "did you mean 'cifar10'"),
         ("train --dataset digits --abnormal-class ten", "the known ones are 0, 1, 2"),
@@ -215,11 +217,22 @@ def test_predict_prints_and_writes_every_format(detector_file: Path, gannext: Co
     assert gannext("predict", detector_file, folder, "--output", "r.xls").code == 2
 
 
+@pytest.mark.parametrize("model", ["skipganomaly", "anotrans"])
+def test_the_peers_train_and_predict_by_the_same_commands(model: str, gannext: Command, parts: Path, tmp_path: Path) -> None:
+    options = ["--data-root", parts, "--model", model, "--dim", 8, "--ndf", 8, "--batch-size", 16, "--epochs", 1]
+    outcome = gannext("train", *options, "--device", "cpu", "--output", tmp_path)
+    assert outcome.code == 0 and "AUROC  " in outcome.out, outcome.err
+    outcome = gannext("predict", next((tmp_path / model).rglob("detector.gannext")), parts / "test" / "1.abnormal")
+    assert outcome.code == 0 and len(outcome.out.splitlines()) == 11
+
+
 def test_profile_prints_the_published_sizes(gannext: Command) -> None:
     outcome = gannext("profile", "--seconds", 0)
     assert outcome.code == 0 and "7,216,763" in outcome.out and "104,215,040" in outcome.out and "17,974,148" in outcome.out
     timed = gannext("profile", *SMALL[:-2], "--seconds", 0.1, "--batch-sizes", "1,4")
-    assert "batch 1" in timed.out and "batch 4" in timed.out and "images/s" in timed.out
+    assert "images/s, batch 1" in timed.out and "images/s, batch 4" in timed.out
+    table = gannext("profile", "--compare", "--seconds", 0).out
+    assert "58.2 % fewer" in table and all(n in table for n in ("7,216,763", "16,659,075", "12,536,116", "249,111,552"))
 
 
 def test_several_devices_train_together(parts: Path, tmp_path: Path) -> None:

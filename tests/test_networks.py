@@ -5,7 +5,8 @@ from functools import partial
 import pytest
 import torch
 
-from gannext.networks import Discriminator, GanNeXt, NetworkConfig, create_generator, measure_cost
+from gannext.networks import Discriminator, GanNeXt, NetworkConfig, SwinUNet, UNet, create_generator, measure_cost
+from gannext.networks.swin_unet import SwinBlock
 
 
 @pytest.mark.parametrize(
@@ -34,13 +35,42 @@ def test_discriminator_has_the_published_size(side: int, parameters: int, macs: 
 
 
 def test_the_transformer_s_cost_is_undercut_by_58_percent() -> None:
-    cost = measure_cost(GanNeXt, 3, (32, 32))
-    assert round(100 * (1 - cost.macs / 249_111_552), 1) == 58.2
+    ours, peer = measure_cost(GanNeXt, 3, (32, 32)), measure_cost(partial(SwinUNet, (32, 32)), 3, (32, 32))
+    assert round(100 * (1 - ours.macs / peer.macs), 1) == 58.2
 
 
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (UNet, ((16_659_075, 86_245_376), (29_244_035, 370_147_328), (41_828_995, 1_505_755_136))),
+        (SwinUNet, ((12_536_116, 249_111_552), (12_585_268, 996_446_208), (12_781_876, 3_985_784_832))),
+    ],
+)
+def test_the_peers_have_their_sizes(build: type[torch.nn.Module], expected: tuple[tuple[int, int], ...]) -> None:
+    for side, (parameters, macs) in zip((32, 64, 128), expected, strict=True):
+        cost = measure_cost(partial(build, (side, side)), 3, (side, side))
+        assert (cost.parameters, cost.macs) == (parameters, macs)
+
+
+def test_shifted_windows_do_not_reach_around_the_border() -> None:
+    """A block with shifted windows lets a pixel see its neighbours, and never the opposite border."""
+    torch.manual_seed(0)
+    block = SwinBlock(8, shifted=True).eval()
+    x = torch.rand(1, 6, 6, 8)
+    changed = x.clone()
+    changed[0, 0, 0] += torch.rand(8)
+    moved = (block(changed) - block(x)).abs().amax(-1)[0] > 1e-7
+    assert moved[0, 0] and not moved[1:].any() and not moved[:, 1:].any()
+    changed = x.clone()
+    changed[0, 1, 1] += torch.rand(8)
+    moved = (block(changed) - block(x)).abs().amax(-1)[0] > 1e-7
+    assert moved[1:3, 1:3].all() and int(moved.sum()) == 4
+
+
+@pytest.mark.parametrize("model", ["gannext", "skipganomaly", "anotrans"])
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (48, 48), (32, 200), (100, 64)])
-def test_any_side_works_and_is_cropped_back(size: tuple[int, int]) -> None:
-    config = NetworkConfig(size=size, generator={"dim": 4}, ndf=4, nz=7)
+def test_any_side_works_and_is_cropped_back(model: str, size: tuple[int, int]) -> None:
+    config = NetworkConfig(model, size, generator={"dim": 4}, ndf=4, nz=7)
     image = torch.rand(2, 3, *size)
     assert config.build_generator()(image).shape == image.shape
     logit, features = config.build_discriminator()(image)

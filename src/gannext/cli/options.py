@@ -126,7 +126,9 @@ def gpu_ids(text: str) -> list[int]:
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """The options that describe the networks."""
     group = parser.add_argument_group("networks")
-    group.add_argument("--model", "--gen", default="gannext", metavar="NAME", help="generator: gannext")
+    group.add_argument(
+        "--model", "--gen", default="gannext", metavar="NAME", help="generator: gannext, skipganomaly or anotrans"
+    )
     group.add_argument(
         "--image-size",
         "--isize",
@@ -136,7 +138,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="side that images are resized to, 32 to 1024, or HEIGHTxWIDTH (default: 32)",
     )
     group.add_argument("--channels", "--nc", type=int, choices=(1, 3), default=3, help="3 for colour, 1 for grey")
-    group.add_argument("--dim", "--ngf", type=positive, metavar="D", help="generator's width (gannext: 40)")
+    group.add_argument("--dim", "--ngf", type=positive, metavar="D", help="generator's width (gannext: 40; the others: 64)")
     group.add_argument("--depths", type=numbers, metavar="N,N,N", help="blocks per level (gannext: 2,2,6)")
     group.add_argument("--bottom", type=positive, metavar="N", help="blocks at the bottom (gannext: 4)")
     group.add_argument("--kernel", type=odd, metavar="K", help="side of the depthwise kernel, odd (gannext: 5)")
@@ -151,12 +153,17 @@ GENERATOR_OPTIONS = ("dim", "depths", "bottom", "kernel", "norm", "patch")
 
 def network_config(args: argparse.Namespace) -> Any:
     """The NetworkConfig that the options describe."""
-    from gannext.networks import GENERATORS, NetworkConfig
+    from gannext.networks import GENERATORS, NetworkConfig, measure_cost
 
     if args.model not in GENERATORS:
         raise unknown("model", args.model, tuple(GENERATORS))
     options = {name: getattr(args, name) for name in GENERATOR_OPTIONS if getattr(args, name) is not None}
-    return NetworkConfig(args.model, args.image_size, args.channels, options, args.ndf, args.nz)
+    config = NetworkConfig(args.model, args.image_size, args.channels, options, args.ndf, args.nz)
+    try:
+        measure_cost(config.build_generator, config.channels, config.size)  # without allocating anything
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return config
 
 
 def add_device_option(parser: argparse._ActionsContainer) -> None:

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `gannext profile`."""
     add_model_options(parser)
     group = parser.add_argument_group("measurement")
+    group.add_argument("--compare", action="store_true", help="all models with their own defaults, in one table")
     group.add_argument(
         "--batch-sizes", type=numbers, default=(1, 32), metavar="N,N", help="images scored together (default: 1,32)"
     )
@@ -32,23 +33,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Counts, measures and prints."""
-    config = network_config(args)
+    from gannext.networks import GENERATORS, NetworkConfig, measure_cost
+
     device = torch_device(args.device)
-
-    from gannext.networks import measure_cost
-
-    height, width = config.size
-    show(f"{config.model} at {config.channels}x{height}x{width}, one image:")
-    show(f"  {'network':<14} {'parameters':>14} {'MACs':>18}")
-    for name, build in (("generator", config.build_generator), ("discriminator", config.build_discriminator)):
-        cost = measure_cost(build, config.channels, config.size)
-        show(f"  {name:<14} {cost.parameters:>14,} {cost.macs:>18,}")
-    if args.seconds > 0:
-        import torch
-
-        show(f"Scoring speed on {device}, {torch.get_num_threads()} threads, torch {torch.__version__}:")
-        for batch_size in args.batch_sizes:
-            show(f"  batch {batch_size:<5} {images_per_second(config, batch_size, device, args.seconds):>10.1f} images/s")
+    if args.compare:
+        configs = [NetworkConfig(name, args.image_size, args.channels) for name in GENERATORS]
+    else:
+        configs = [network_config(args)]
+    height, width = args.image_size
+    show(f"{args.channels}x{height}x{width}, one image; images/s are scored, discriminator included, on {device}")
+    sizes = args.batch_sizes if args.seconds > 0 else ()
+    speeds = "".join(f"{f'images/s, batch {size}':>22}" for size in sizes)
+    show(f"{'network':<24}{'parameters':>14}{'MACs':>18}{speeds}")
+    macs = {}
+    for config in configs:
+        cost = measure_cost(config.build_generator, config.channels, config.size)
+        macs[config.model] = cost.macs
+        speeds = "".join(f"{images_per_second(config, size, device, args.seconds):>22.1f}" for size in sizes)
+        show(f"{config.model:<24}{cost.parameters:>14,}{cost.macs:>18,}{speeds}")
+    cost = measure_cost(configs[0].build_discriminator, args.channels, args.image_size)
+    show(f"{'discriminator':<24}{cost.parameters:>14,}{cost.macs:>18,}")
+    if args.compare:
+        fewer = 100 * (1 - macs["gannext"] / macs["anotrans"])
+        show(f"gannext takes {fewer:.1f} % fewer multiply-accumulates than anotrans, the transformer GAN.")
     return 0
 
 

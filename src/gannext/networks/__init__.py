@@ -5,6 +5,8 @@ from gannext.networks.discriminator import Discriminator
 from gannext.networks.gannext import NORMS, GanNeXt
 from gannext.networks.profile import Cost, measure_cost
 from gannext.networks.registry import GENERATORS, create_generator
+from gannext.networks.swin_unet import SwinUNet
+from gannext.networks.unet import UNet
 
 __all__ = [
     "GENERATORS",
@@ -13,6 +15,8 @@ __all__ = [
     "Discriminator",
     "GanNeXt",
     "NetworkConfig",
+    "SwinUNet",
+    "UNet",
     "create_generator",
     "measure_cost",
 ]

@@ -26,6 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gannext.networks.padding import pad_to_multiple
+
 NORMS = ("bn", "ln")
 
 
@@ -146,11 +148,7 @@ class GanNeXt(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        below, right = -height % self.stride, -width % self.stride
-        if below or right:
-            x = F.pad(x, (0, right, 0, below), mode="replicate")
-
-        y = self.stem_in(x)  # (N, d, H/k, W/k)
+        y = self.stem_in(pad_to_multiple(x, self.stride))  # (N, d, H/k, W/k)
         skips = []
         for blocks, skip, down in zip(self.encoder, self.skips, self.downs, strict=True):
             y = blocks(y)
