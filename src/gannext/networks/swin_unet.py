@@ -28,26 +28,29 @@ MASKED = -100.0  # added to an attention logit to forbid it
 class WindowAttention(nn.Module):
     """Multi-head attention within windows (M, w*w, C), with a learned bias by relative position."""
 
-    index: Tensor
-
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.qkv = nn.Linear(channels, 3 * channels)
         self.project = nn.Linear(channels, channels)
         self.bias = nn.Parameter(torch.zeros((2 * WINDOW - 1) ** 2, HEADS))
         nn.init.trunc_normal_(self.bias, std=0.02)
-        place = torch.cartesian_prod(torch.arange(WINDOW), torch.arange(WINDOW))  # (w*w, 2)
-        offset = place[:, None] - place[None] + WINDOW - 1  # (w*w, w*w, 2), from 0 up
-        self.register_buffer("index", offset[..., 0] * (2 * WINDOW - 1) + offset[..., 1], persistent=False)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         count, places, channels = x.shape
         q, k, v = self.qkv(x).view(count, places, 3, HEADS, channels // HEADS).permute(2, 0, 3, 1, 4)
-        bias = self.bias[self.index].permute(2, 0, 1)  # (heads, w*w, w*w)
+        bias = self.bias[relative_position(x.device)].permute(2, 0, 1)  # (heads, w*w, w*w)
         if mask is not None:  # (windows of an image, w*w, w*w)
             bias = (bias + mask[:, None]).repeat(count // len(mask), 1, 1, 1)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.project(y.transpose(1, 2).reshape(count, places, channels))
+
+
+def relative_position(device: torch.device) -> Tensor:
+    """(w*w, w*w): which entry of the bias table belongs to a pair of a window's pixels."""
+    side = torch.arange(WINDOW, device=device)
+    place = torch.cartesian_prod(side, side)  # (w*w, 2)
+    offset = place[:, None] - place[None] + WINDOW - 1  # (w*w, w*w, 2), from 0 up
+    return offset[..., 0] * (2 * WINDOW - 1) + offset[..., 1]
 
 
 class SwinBlock(nn.Module):
