@@ -1,5 +1,7 @@
 """The honest protocol, the published one, and the metrics."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -89,24 +91,24 @@ def test_evaluate_prints_both_protocols_and_says_why_they_differ(detector_file: 
     outcome = gannext("evaluate", detector_file, "--protocol", "published", "--output", tmp_path / "e.json")
     assert outcome.code == 0
     assert "honest" in outcome.out and "published" in outcome.out and "They differ because" in outcome.out
-    import json
-
     written = json.loads((tmp_path / "e.json").read_text())
     assert 0 <= written["honest"]["auroc"] <= 1 and 0 <= written["published"]["last_epoch"] <= 1
     assert "best" not in written["published"]
 
 
 def test_evaluating_repeats_what_training_reported(trained: Path, gannext: Command, tmp_path: Path) -> None:
-    import json
-
     assert gannext("evaluate", trained / "detector.gannext", "--output", tmp_path / "e.json").code == 0
     again, first = (json.loads(p.read_text())["honest"] for p in (tmp_path / "e.json", trained / "evaluation.json"))
     assert again == pytest.approx(first, abs=1e-6)
 
 
-def test_a_detector_trained_on_normal_pictures_finds_the_spots(trained: Path) -> None:
-    import json
+def test_evaluating_needs_no_training_images(detector_file: Path, parts: Path, gannext: Command, tmp_path: Path) -> None:
+    shutil.copytree(parts / "test", tmp_path / "line" / "test")
+    outcome = gannext("evaluate", detector_file, "--data-root", tmp_path / "line")
+    assert outcome.code == 0 and "20 normal and 10 abnormal" in outcome.out, outcome.err
 
+
+def test_a_detector_trained_on_normal_pictures_finds_the_spots(trained: Path) -> None:
     assert json.loads((trained / "evaluation.json").read_text())["honest"]["auroc"] > 0.9
 
 

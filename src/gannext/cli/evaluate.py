@@ -61,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
             stored.get("train_images"),
             args.test_images or stored.get("test_images"),
             stored.get("seed", 0),
-        )
+        ),
+        test_only=True,
     )
     for sentence in split.unreadable:
         warn(sentence)

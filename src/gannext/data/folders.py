@@ -23,7 +23,7 @@ class ImageFolder:
     defects: list[str | None]
 
 
-def scan_folder(root: Path) -> ImageFolder:
+def scan_folder(root: Path, test_only: bool = False) -> ImageFolder:
     """Finds the images of a folder, in one of three layouts:
 
         train/0.normal   test/0.normal   test/1.abnormal         this project's
@@ -33,17 +33,20 @@ def scan_folder(root: Path) -> ImageFolder:
     What is normal is told by the folder's name ("0.normal", "normal" or "good"), never by its
     position; every other folder of `test` holds abnormal images. `ground_truth` is left alone.
 
+    With `test_only`, the training images are left alone.
+
     Raises:
         InputError: there is no such folder, or no normal image to train on.
     """
     if not root.is_dir():
         raise InputError(f"{root} is not a folder: name a data set, or the folder that holds your images")
-    if not (root / "train").is_dir():
+    if not test_only and not (root / "train").is_dir():
         return ImageFolder(_images_in(root, f"{root} has no folder train/, and no images of its own"), [], [])
 
     train: list[Path] = []
-    for folder in _normal_folders(root / "train") or [root / "train"]:
-        train += _images_in(folder, f"{folder} holds no images to train on")
+    if not test_only:
+        for folder in _normal_folders(root / "train") or [root / "train"]:
+            train += _images_in(folder, f"{folder} holds no images to train on")
 
     test: list[Path] = []
     defects: list[str | None] = []

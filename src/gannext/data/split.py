@@ -83,15 +83,20 @@ class Split:
         return None
 
 
-def load_split(config: DataConfig) -> Split:
+def load_split(config: DataConfig, *, test_only: bool = False) -> Split:
     """Loads and splits a data set.
+
+    Args:
+        config: which one, and how.
+        test_only: leave the normal training images alone, which need not even be there in a folder;
+            `train` and `held_out` are then empty.
 
     Raises:
         InputError: an unknown data set or class, an empty folder, too few images, no download.
     """
     if config.dataset in DATASETS:
-        return _split_labelled(config)
-    return _split_folder(config)
+        return _split_labelled(config, test_only)
+    return _split_folder(config, test_only)
 
 
 def find_class(dataset: str, given: str | None) -> int:
@@ -143,13 +148,13 @@ def _choose(labels: Sequence[bool], config: DataConfig) -> list[int]:
     return chosen
 
 
-def _split_labelled(config: DataConfig) -> Split:
+def _split_labelled(config: DataConfig, test_only: bool) -> Split:
     dataset = DATASETS[config.dataset]
     abnormal = find_class(config.dataset, config.abnormal_class)
     train, test = dataset.load(config.root or Path("data"))
 
     normal = np.flatnonzero(train.labels != abnormal)
-    trained, held_out = _split_normal(len(normal), config)
+    trained, held_out = ([], []) if test_only else _split_normal(len(normal), config)
     tested = _choose([bool(label == abnormal) for label in test.labels], config)
     labels = test.labels[tested]
 
@@ -167,20 +172,20 @@ def _split_labelled(config: DataConfig) -> Split:
     )
 
 
-def _split_folder(config: DataConfig) -> Split:
+def _split_folder(config: DataConfig, test_only: bool) -> Split:
     root = config.root or Path("data") / config.dataset
     if config.root is None and not root.is_dir():
         error = unknown("data set", config.dataset, tuple(DATASETS))
         raise InputError(f"{error}; or put your own images into {root}, or name their folder with --data-root")
-    folder = scan_folder(root)
+    folder = scan_folder(root, test_only)
     if config.abnormal_class is not None:
         raise InputError(
             f"{root} tells normal from abnormal by its folders, so --abnormal-class {config.abnormal_class} has no meaning"
         )
     train = read_files(folder.train, config.size, config.channels, config.cache, "training images")
-    if not train.kept:
+    if not train.kept and not test_only:
         raise InputError(f"none of the {len(folder.train)} training images in {root} can be read: {train.unreadable[0]}")
-    trained, held_out = _split_normal(len(train.kept), config)
+    trained, held_out = ([], []) if test_only else _split_normal(len(train.kept), config)
     tested = _choose([defect is not None for defect in folder.defects], config)
     test = read_files([folder.test[i] for i in tested], config.size, config.channels, config.cache, "test images")
     defects = [folder.defects[tested[i]] for i in test.kept]
