@@ -139,6 +139,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains, evaluates and reports."""
     resume = args.resume is not None
+    if args.data_root:
+        args.data_root = args.data_root.resolve()  # a run goes on from any other place too
     name = dataset_name(args)
     folder = find_run(args, name) if resume else new_run(args, name)
     if resume:
@@ -149,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = recipe_of(args)
     accelerator, devices = device_of(args)
 
-    from gannext.data import DATASETS, DataConfig, load_split
+    from gannext.data import DataConfig, load_split
     from gannext.training import Diverged, Interrupted, TrainConfig, check_training, fit
 
     data = DataConfig(
@@ -162,12 +164,11 @@ def run(args: argparse.Namespace) -> int:
     provenance = {
         "data": {
             "dataset": args.dataset,
-            "data_root": None if args.data_root is None else str(args.data_root.resolve()),
+            "data_root": None if args.data_root is None else str(args.data_root),
             "abnormal_class": split.abnormal_class,
             "train_images": args.train_images,
             "test_images": args.test_images,
             "seed": args.seed,
-            "labelled": args.dataset in DATASETS,
         }
     }
     config = TrainConfig(
@@ -216,7 +217,7 @@ def dataset_name(args: argparse.Namespace) -> str:
     """The data set asked for; a folder without a name goes by its own."""
     if args.dataset:
         return str(args.dataset)
-    return args.data_root.resolve().name if args.data_root else "digits"
+    return args.data_root.name if args.data_root else "digits"
 
 
 def new_run(args: argparse.Namespace, dataset: str) -> Path:
