@@ -1,6 +1,7 @@
 """Sets of images: small ones as one tensor of bytes in memory, large ones decoded as they are needed."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,23 +21,23 @@ Cache: TypeAlias = Literal["auto", "memory", "stream"]
 MEMORY_LIMIT = 2 * 2**30  # bytes of decoded, resized images that "auto" keeps in memory
 
 
-class Images(Dataset[Tensor]):
+class Images(Dataset[Tensor], ABC):
     """A set of images at one size. `images[i]` is bytes (C, H, W); a list of positions gives (N, C, H, W)."""
 
     streams = False
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Tensor:
         return self.__getitems__([index])[0]
 
-    def __getitems__(self, indices: Sequence[int]) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def __getitems__(self, indices: Sequence[int]) -> Tensor: ...
 
+    @abstractmethod
     def subset(self, indices: Sequence[int]) -> "Images":
         """The images at these positions, in this order."""
-        raise NotImplementedError
 
 
 class MemoryImages(Images):
