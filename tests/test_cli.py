@@ -134,6 +134,7 @@ def test_bad_yaml(text: str | None, words: str, gannext: Command, tmp_path: Path
         ("train --dataset fashion_mnist --abnormal-class sneeker", "did you mean 'sneaker'"),
         ("train --dataset digits --device gpu", "no CUDA GPU"),
         ("train --dataset digits --gpu-ids 0", "no CUDA GPU"),
+        ("profile --device gpu", "no CUDA GPU"),
         ("train --gpu-ids a", "no list of GPUs"),
         ("train --dataset digits --device cpu --precision 16-mixed", "needs a GPU"),
         ("train --dataset digits --train-images 20", "--batch-size"),
@@ -146,6 +147,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     arguments: str, words: str, gannext: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     outcome = gannext(*arguments.split())
     assert outcome.code == 2 and words in outcome.err, outcome.err
     assert outcome.err.count("\n") == 1 and "Traceback" not in outcome.err

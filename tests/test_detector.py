@@ -65,6 +65,15 @@ def test_an_unreadable_file_is_a_row_and_the_others_get_theirs(detector: Detecto
     assert "2.png" in str(rows[2].error) and rows[3].score == pytest.approx(detector.predict(PICTURES[3])[0].score)
 
 
+def test_a_gpu_that_is_not_there_is_a_sentence(
+    detector_file: Path, gannext: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    PICTURES[0].save(tmp_path / "0.png")
+    outcome = gannext("predict", detector_file, tmp_path / "0.png", "--device", "gpu")
+    assert outcome.code == 2 and "no CUDA GPU" in outcome.err and outcome.err.count("\n") == 1
+
+
 def test_nonsense_is_refused(detector: Detector) -> None:
     for bad in (3, [None], np.zeros((2, 2, 2), np.uint8), torch.full((3, 8, 8), 7.0)):
         with pytest.raises(InputError):

@@ -66,12 +66,12 @@ def test_the_published_procedure_depends_on_the_order_and_leaves_the_weights_alo
 
 def test_the_published_procedure_tests_on_the_abnormal_training_images_too() -> None:
     split = load_split(DataConfig("digits", test_images=30))
-    networks = Detector_of_zeros()
+    networks = untrained_detector()
     _, labels = published_scores(networks.generator, networks.discriminator, networks.scoring, split)
     assert len(labels) == 60 + len(split.abnormal_train) and int(labels.sum()) == 30 + len(split.abnormal_train)
 
 
-def Detector_of_zeros() -> Detector:  # noqa: N802
+def untrained_detector() -> Detector:
     from gannext.detection import Scoring
     from gannext.networks import NetworkConfig
     from gannext.runtime import Calibration

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gannext.cli.options import add_device_option, positive, rate, show, torch_device, warn
+from gannext.cli.options import add_device_option, positive, rate, show, warn
 from gannext.runtime import Calibration, InputError, write_text
 
 if TYPE_CHECKING:
@@ -33,13 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates and prints."""
-    device = torch_device(args.device)
 
     from gannext.data import DataConfig, load_split
     from gannext.detection import Detector
     from gannext.evaluation import evaluate, published_auroc
 
-    detector = Detector.load(args.detector, device)
+    detector = Detector.load(args.detector, args.device)
     if args.fpr is not None:
         detector.calibration = Calibration(detector.calibration.scores, args.fpr)
     stored: dict[str, Any] = dict(detector.provenance.get("data") or {})

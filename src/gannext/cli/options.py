@@ -176,19 +176,6 @@ def add_device_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def torch_device(name: str) -> str:
-    """The torch device for `--device`; raises InputError where it is not there."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise InputError("this machine has no CUDA GPU that torch can use: pass --device cpu, or leave it out")
-    if name == "mps" and not torch.backends.mps.is_available():
-        raise InputError("this machine has no Apple GPU that torch can use: pass --device cpu, or leave it out")
-    return "cuda" if name == "gpu" else name
-
-
 def from_yaml(path: Path, parser: argparse.ArgumentParser) -> list[str]:
     """A YAML file's options as arguments, to be put before those of the command line, which win.
 

@@ -4,7 +4,7 @@ is needed. The exit code is 1 where an image could not be read, and 0 otherwise,
 import argparse
 from pathlib import Path
 
-from gannext.cli.options import add_device_option, positive, rate, show, torch_device, warn
+from gannext.cli.options import add_device_option, positive, rate, show, warn
 from gannext.runtime import Calibration, InputError, Prediction, as_csv, as_json, as_table, find_images, write_text
 
 WRITERS = {"table": lambda rows: as_table(rows) + "\n", "csv": as_csv, "json": as_json}
@@ -27,13 +27,12 @@ def run(args: argparse.Namespace) -> int:
     if args.output and args.output.suffix.lower() not in (".csv", ".json"):
         raise InputError(f"--output {args.output} names no known format: end it in .csv or .json")
     paths = find_images(args.images)
-    device = torch_device(args.device)
 
     from tqdm import tqdm
 
     from gannext.detection import Detector
 
-    detector = Detector.load(args.detector, device)
+    detector = Detector.load(args.detector, args.device)
     if args.fpr is not None:
         detector.calibration = Calibration(detector.calibration.scores, args.fpr)
     if detector.calibration.shortfall:

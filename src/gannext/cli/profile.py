@@ -12,10 +12,11 @@ from gannext.cli.options import (
     number,
     numbers,
     show,
-    torch_device,
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from gannext.networks import NetworkConfig
 
 
@@ -33,9 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Counts, measures and prints."""
+    from gannext.detection import find_device
     from gannext.networks import GENERATORS, NetworkConfig, measure_cost
 
-    device = torch_device(args.device)
+    device = find_device(args.device)
     if args.compare:
         configs = [NetworkConfig(name, args.image_size, args.channels) for name in GENERATORS]
     else:
@@ -59,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def images_per_second(config: "NetworkConfig", batch_size: int, device: str, seconds: float) -> float:
+def images_per_second(config: "NetworkConfig", batch_size: int, device: "torch.device", seconds: float) -> float:
     """The median rate of scoring batches for so many seconds, after a warm-up."""
     import torch
 

@@ -192,7 +192,7 @@ def run(args: argparse.Namespace) -> int:
         if first:
             address = open_display(folder)
             show(f"Live display: {address}")
-    show(f"Training {networks.model} by the {recipe.name} recipe for {epochs} epochs; the run is in {folder}")
+    show(f"Training {networks.model} by the {recipe.name} recipe, epochs: {epochs}; the run is in {folder}")
     try:
         detector = fit(config, split, folder, resume=resume, callbacks=callbacks, loggers=loggers)
     except Interrupted as stop:

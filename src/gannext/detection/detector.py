@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from gannext.detection.device import find_device
 from gannext.detection.file import read_detector, write_detector
 from gannext.detection.score import Scoring, denormalise, score_batch, score_batches
 from gannext.networks import NetworkConfig
@@ -64,8 +65,13 @@ class Detector:
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> "Detector":
         """Reads a detector's file; neither training data nor training code is needed.
 
+        Args:
+            path: the file.
+            device: where the networks shall run, as `find_device` names it.
+
         Raises:
-            InputError: the file is missing, no detector, damaged, altered, or of a newer version.
+            InputError: the file is missing, no detector, damaged, altered, or of a newer version; or
+                the device is not there.
         """
         content = read_detector(path)
         metadata = content.metadata
@@ -81,7 +87,7 @@ class Detector:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InputError(f"{path} is damaged ({reason}): train or copy it again") from None
-        return cls(config, generator, discriminator, scoring, calibration, metadata.get("provenance")).to(device)
+        return cls(config, generator, discriminator, scoring, calibration, metadata.get("provenance")).to(find_device(device))
 
     def save(self, path: str | Path) -> None:
         """Writes the detector to one file, which takes the place of an older one only when complete.

@@ -105,6 +105,7 @@ def _read_parts(path: Path) -> dict[str, bytes]:
         raise InputError(f"{path} may not be read: check its permissions") from None
     except zipfile.BadZipFile as error:
         raise InputError(_not_a_zip(path, str(error))) from None
+    # zipfile raises NotImplementedError for a compression, and RuntimeError for an encryption, that it does not know.
     except (KeyError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{path} is damaged ({error}): train or copy it again") from None
 

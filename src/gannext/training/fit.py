@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from gannext import __version__
 from gannext.data import EpochSampler, Split, make_loader
-from gannext.detection import Detector, score_batches
+from gannext.detection import Detector, find_device, score_batches
 from gannext.networks import NetworkConfig
 from gannext.runtime import Calibration, InputError, write_atomically
 from gannext.training.callbacks import LAST, EpochLines, MetricsTable, Pictures, SaveOnInterrupt, Throughput
@@ -214,7 +214,9 @@ def device_count(devices: int | list[int]) -> int:
 
 def check_training(config: TrainConfig, split: Split) -> None:
     """Raises InputError where `fit` could not even start: too few images, or a device that is not there."""
-    check_device(config.accelerator, config.devices)
+    if find_device(config.accelerator).type == "cuda":
+        for index in config.devices if isinstance(config.devices, list) else range(config.devices):
+            find_device(f"cuda:{index}")
     if config.precision == "16-mixed" and (config.accelerator == "cpu" or not torch.cuda.is_available()):
         raise InputError("precision 16-mixed needs a GPU: pass bf16-mixed or 32-true on the CPU")
     if len(split.train) < config.recipe.batch_size * device_count(config.devices):
@@ -222,16 +224,6 @@ def check_training(config: TrainConfig, split: Split) -> None:
             f"{len(split.train)} images to train on are fewer than a batch of {config.recipe.batch_size}: "
             f"add images, or pass --batch-size {max(1, min(16, len(split.train)))}"
         )
-
-
-def check_device(accelerator: str, devices: int | list[int]) -> None:
-    """Raises InputError where a device is asked for that this machine does not have."""
-    if accelerator in ("cuda", "gpu") and not torch.cuda.is_available():
-        raise InputError("this machine has no CUDA GPU that torch can use: pass --device cpu, or leave it out")
-    if accelerator == "mps" and not torch.backends.mps.is_available():
-        raise InputError("this machine has no Apple GPU that torch can use: pass --device cpu, or leave it out")
-    if accelerator == "cuda" and isinstance(devices, list) and max(devices) >= torch.cuda.device_count():
-        raise InputError(f"GPU {max(devices)} is not there: this machine has {torch.cuda.device_count()}, counted from 0")
 
 
 @contextmanager
@@ -243,6 +235,8 @@ def quiet_lightning() -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
-        yield
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,25 @@
+"""Devices by name, checked before anything is computed on them."""
+
+import torch
+
+from gannext.runtime import InputError
+
+
+def find_device(name: str | torch.device) -> torch.device:
+    """The torch device called "auto", "cpu", "gpu", "cuda", "cuda:1" or "mps"; auto takes a CUDA GPU where there is one.
+
+    Raises:
+        InputError: this machine has no such device.
+    """
+    kind, _, index = str(name).partition(":")
+    if kind == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if kind in ("gpu", "cuda"):
+        if not torch.cuda.is_available():
+            raise InputError("this machine has no CUDA GPU that torch can use: pass --device cpu, or leave it out")
+        if index and int(index) >= torch.cuda.device_count():
+            raise InputError(f"GPU {index} is not there: this machine has {torch.cuda.device_count()}, counted from 0")
+        return torch.device(f"cuda:{index}" if index else "cuda")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise InputError("this machine has no Apple GPU that torch can use: pass --device cpu, or leave it out")
+    return torch.device(name)
