@@ -67,7 +67,7 @@ def test_shifted_windows_do_not_reach_around_the_border() -> None:
     assert moved[1:3, 1:3].all() and int(moved.sum()) == 4
 
 
-@pytest.mark.parametrize("model", ["gannext", "skipganomaly", "anotrans"])
+@pytest.mark.parametrize("model", ["gannext", "skipganomaly", "ganomaly", "anotrans"])
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (48, 48), (32, 200), (100, 64)])
 def test_any_side_works_and_is_cropped_back(model: str, size: tuple[int, int]) -> None:
     config = NetworkConfig(model, size, generator={"dim": 4}, ndf=4, nz=7)

@@ -127,7 +127,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """The options that describe the networks."""
     group = parser.add_argument_group("networks")
     group.add_argument(
-        "--model", "--gen", default="gannext", metavar="NAME", help="generator: gannext, skipganomaly or anotrans"
+        "--model", "--gen", default="gannext", metavar="NAME", help="gannext, skipganomaly, ganomaly or anotrans"
     )
     group.add_argument(
         "--image-size",
@@ -145,7 +145,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--norm", choices=("bn", "ln"), help="batch norm or layer norm (gannext: bn)")
     group.add_argument("--patch", type=positive, metavar="K", help="side of the stem's patches (gannext: 2)")
     group.add_argument("--ndf", type=positive, default=64, metavar="N", help="discriminator's width")
-    group.add_argument("--nz", type=positive, default=100, metavar="N", help="discriminator's features")
+    group.add_argument("--nz", type=positive, default=100, metavar="N", help="discriminator's features (ganomaly: latents)")
 
 
 GENERATOR_OPTIONS = ("dim", "depths", "bottom", "kernel", "norm", "patch")
@@ -153,10 +153,10 @@ GENERATOR_OPTIONS = ("dim", "depths", "bottom", "kernel", "norm", "patch")
 
 def network_config(args: argparse.Namespace) -> Any:
     """The NetworkConfig that the options describe."""
-    from gannext.networks import GENERATORS, NetworkConfig, measure_cost
+    from gannext.networks import MODELS, NetworkConfig, measure_cost
 
-    if args.model not in GENERATORS:
-        raise unknown("model", args.model, tuple(GENERATORS))
+    if args.model not in MODELS:
+        raise unknown("model", args.model, tuple(MODELS))
     options = {name: getattr(args, name) for name in GENERATOR_OPTIONS if getattr(args, name) is not None}
     config = NetworkConfig(args.model, args.image_size, args.channels, options, args.ndf, args.nz)
     try:

@@ -35,11 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Counts, measures and prints."""
     from gannext.detection import find_device
-    from gannext.networks import GENERATORS, NetworkConfig, measure_cost
+    from gannext.networks import MODELS, NetworkConfig, measure_cost
 
     device = find_device(args.device)
     if args.compare:
-        configs = [NetworkConfig(name, args.image_size, args.channels) for name in GENERATORS]
+        configs = [NetworkConfig(name, args.image_size, args.channels) for name in MODELS]
     else:
         configs = [network_config(args)]
     height, width = args.image_size

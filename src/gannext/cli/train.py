@@ -24,7 +24,7 @@ from gannext.cli.options import (
     warn,
     weight,
 )
-from gannext.runtime import InputError, write_text
+from gannext.runtime import InputError, as_option, write_text
 
 if TYPE_CHECKING:
     from gannext.data import Split
@@ -73,13 +73,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
 
     training = parser.add_argument_group("training")
-    training.add_argument("--recipe", default="published", metavar="NAME", help="published: the paper's")
+    training.add_argument("--recipe", default="published", metavar="NAME", help="published: that of the model's own paper")
     training.add_argument(
         "--epochs",
         "--niter",
         type=positive,
         metavar="N",
         help="passes over the training images (published: 40, and 80 for stl10)",
+    )
+    training.add_argument(
+        "--budget",
+        type=number(float, 1),
+        metavar="MACS",
+        help="instead of --epochs: train for so many multiply-accumulates in all, such as 1e13",
     )
     training.add_argument("--batch-size", "--batchsize", type=positive, metavar="N", help="images a step (published: 128)")
     training.add_argument("--lr", type=number(float, 0, 1), metavar="RATE", help="learning rate (published: 0.0002)")
@@ -152,7 +158,7 @@ def run(args: argparse.Namespace) -> int:
     accelerator, devices = device_of(args)
 
     from gannext.data import DataConfig, load_split
-    from gannext.training import Diverged, Interrupted, TrainConfig, check_training, fit
+    from gannext.training import Diverged, Interrupted, TrainConfig, check_training, fit, length_of_training
 
     data = DataConfig(
         args.dataset, args.data_root, args.abnormal_class, args.image_size, args.channels,
@@ -160,7 +166,7 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     split = load_split(data)
     report_split(args.dataset, split)
-    epochs = args.epochs or recipe.epochs_of.get(args.dataset, recipe.epochs)
+    epochs, max_steps = length_of_training(networks, recipe, args.dataset, len(split.train), args.epochs, args.budget)
     provenance = {
         "data": {
             "dataset": args.dataset,
@@ -172,7 +178,7 @@ def run(args: argparse.Namespace) -> int:
         }
     }
     config = TrainConfig(
-        networks, recipe, epochs, args.fpr, args.seed, accelerator, devices, args.precision, args.workers, provenance
+        networks, recipe, epochs, args.fpr, args.seed, accelerator, devices, args.precision, args.workers, provenance, max_steps
     )
     check_training(config, split)
     first = is_first_process()
@@ -275,14 +281,11 @@ def resumed_arguments(args: argparse.Namespace, folder: Path) -> argparse.Namesp
 
 def recipe_of(args: argparse.Namespace) -> "Recipe":
     """The recipe asked for, with what was changed of it."""
-    from gannext.runtime import unknown
-    from gannext.training import RECIPES
+    from gannext.training import find_recipe
 
-    if args.recipe not in RECIPES:
-        raise unknown("recipe", args.recipe, tuple(RECIPES))
     names = ("batch_size", "lr", "beta1", "w_adv", "w_con", "w_lat")
     changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return replace(RECIPES[args.recipe], **changes)
+    return replace(find_recipe(args.recipe, args.model), **changes)
 
 
 def device_of(args: argparse.Namespace) -> tuple[str, int | list[int]]:
@@ -297,9 +300,7 @@ def as_yaml(args: argparse.Namespace) -> str:
     import yaml
 
     def plain(name: str, value: Any) -> Any:
-        if isinstance(value, (tuple, list)):
-            return ("x" if name == "image_size" else ",").join(map(str, value))
-        return str(value) if isinstance(value, Path) else value
+        return as_option(name, value) if isinstance(value, (tuple, list, Path)) else value
 
     chosen = {name: plain(name, value) for name, value in vars(args).items() if name not in ("config", "resume")}
     return yaml.safe_dump({n: v for n, v in chosen.items() if v is not None and v is not False}, sort_keys=False)

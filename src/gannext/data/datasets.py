@@ -26,10 +26,12 @@ class Labelled:
 
 @dataclass(frozen=True)
 class LabelledDataset:
-    """A data set's classes, in the order of their indices, and `load(root)`, which gives its train and test split."""
+    """A data set's classes, in the order of their indices; `load(root)`, which gives its train and test split; and the
+    channels of its images, 1 for grey and 3 for colour."""
 
     classes: tuple[str, ...]
     load: Callable[[Path], tuple[Labelled, Labelled]]
+    channels: int
 
 
 def load_digits(root: Path) -> tuple[Labelled, Labelled]:
@@ -105,18 +107,21 @@ TRAIN_TEST = ({"train": True}, {"train": False})
 IDX_FILES = "{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz (four files)"
 
 DATASETS: dict[str, LabelledDataset] = {
-    "digits": LabelledDataset(tuple("0123456789"), load_digits),
-    "mnist": LabelledDataset(tuple("0123456789"), torchvision_loader("MNIST", "MNIST/raw", IDX_FILES, TRAIN_TEST)),
+    "digits": LabelledDataset(tuple("0123456789"), load_digits, 1),
+    "mnist": LabelledDataset(tuple("0123456789"), torchvision_loader("MNIST", "MNIST/raw", IDX_FILES, TRAIN_TEST), 1),
     "fashion_mnist": LabelledDataset(
         ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot"),
         torchvision_loader("FashionMNIST", "FashionMNIST/raw", IDX_FILES, TRAIN_TEST),
+        1,
     ),
     "cifar10": LabelledDataset(
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         torchvision_loader("CIFAR10", ".", "cifar-10-python.tar.gz", TRAIN_TEST),
+        3,
     ),
     "stl10": LabelledDataset(
         ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"),
         torchvision_loader("STL10", ".", "stl10_binary.tar.gz", ({"split": "train"}, {"split": "test"})),
+        3,
     ),
 }

@@ -30,7 +30,8 @@ class DataConfig:
         size: height and width that images are resized to.
         channels: 3 for RGB, 1 for grey.
         train_images: train on at most so many, chosen by the seed.
-        test_images: test on at most so many normal and so many abnormal ones, chosen by the seed.
+        test_images: test on at most so many normal and so many abnormal ones, chosen by the seed; the
+            published protocol's abnormal images of the training split fill up the latter.
         seed: chooses the held-out images.
         cache: see `read_files`.
     """
@@ -157,6 +158,9 @@ def _split_labelled(config: DataConfig, test_only: bool) -> Split:
     trained, held_out = ([], []) if test_only else _split_normal(len(normal), config)
     tested = _choose([bool(label == abnormal) for label in test.labels], config)
     labels = test.labels[tested]
+    also_tested = np.flatnonzero(train.labels == abnormal)
+    if config.test_images is not None:
+        also_tested = also_tested[: config.test_images - int((labels == abnormal).sum())]
 
     def images(source: np.ndarray, positions: Sequence[int] | np.ndarray) -> Images:
         return from_arrays(source[np.asarray(positions, dtype=np.int64)], config.size, config.channels)
@@ -167,7 +171,7 @@ def _split_labelled(config: DataConfig, test_only: bool) -> Split:
         test=images(test.images, tested),
         labels=torch.from_numpy(labels == abnormal),
         kinds=[dataset.classes[label] for label in labels],
-        abnormal_train=images(train.images, np.flatnonzero(train.labels == abnormal)),
+        abnormal_train=images(train.images, also_tested),
         abnormal_class=dataset.classes[abnormal],
     )
 

@@ -2,19 +2,31 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gannext.networks import Encoded
+
+
+class Description(NamedTuple):
+    """What a score compares: the reconstruction x̂ (N, C, H, W), and features (N, F) of x and of x̂."""
+
+    x_hat: Tensor
+    f: Tensor
+    f_hat: Tensor
+
 
 @dataclass(frozen=True)
 class Scoring:
     """The published score, A(x) = pixel * mean (x - x̂)^2 + feature * mean (f(x) - f(x̂))^2.
 
-    The later revision of the paper's code uses 0.95 and 0.05. The score is raw: it is never
-    scaled by the images that happen to be scored along with it.
+    The later revision of the paper's code uses 0.95 and 0.05. With 0 and 1, and latents for features,
+    it is GANomaly's. The score is raw: it is never scaled by the images that happen to be scored
+    along with it.
     """
 
     pixel: float = 0.9
@@ -37,14 +49,23 @@ def denormalise(x: Tensor) -> Tensor:
     return x.float().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
+def describe(generator: nn.Module, discriminator: nn.Module, x: Tensor) -> Description:
+    """Reconstructs images (N, C, H, W) in [-1, 1]; the features are the discriminator's, or, where the generator encodes
+    image and reconstruction itself as GANomaly's does, those latents."""
+    made = generator(x)
+    if isinstance(made, Encoded):
+        return Description(*made)
+    return Description(made, discriminator(x)[1], discriminator(made)[1])
+
+
 def score_batch(generator: nn.Module, discriminator: nn.Module, scoring: Scoring, images: Tensor) -> tuple[Tensor, Tensor]:
     """Scores (N,) and reconstructions (N, C, H, W) in about [-1, 1], of bytes (N, C, H, W).
 
     The networks run in whatever mode they are in: evaluation is the caller's to choose.
     """
     x = normalise(images)
-    x_hat = generator(x)
-    return scoring(x, x_hat, discriminator(x)[1], discriminator(x_hat)[1]), x_hat
+    described = describe(generator, discriminator, x)
+    return scoring(x, *described), described.x_hat
 
 
 def score_batches(

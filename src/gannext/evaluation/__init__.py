@@ -1,7 +1,11 @@
-"""Protocols, metrics, the live display and figures."""
+"""Protocols, metrics, the benchmark, the live display and figures."""
 
+from gannext.evaluation.benchmark import Cell, Settings, check_models, run_cells, unfinished
+from gannext.evaluation.charts import accuracy_chart, leak_chart
 from gannext.evaluation.display import Board, Display, open_display
 from gannext.evaluation.figures import overview
+from gannext.evaluation.floors import FLOORS, floor_scores
+from gannext.evaluation.literature import published_numbers
 from gannext.evaluation.metrics import Metrics, auroc, measure
 from gannext.evaluation.protocols import (
     WHY_THEY_DIFFER,
@@ -11,19 +15,35 @@ from gannext.evaluation.protocols import (
     published_auroc,
     published_scores,
 )
+from gannext.evaluation.table import PROTOCOLS, Row, markdown, read_rows, write_rows
 
 __all__ = [
+    "FLOORS",
+    "PROTOCOLS",
     "WHY_THEY_DIFFER",
     "BestEpochOnTest",
     "Board",
+    "Cell",
     "Display",
     "Metrics",
+    "Row",
+    "Settings",
+    "accuracy_chart",
     "auroc",
     "batch_statistics",
+    "check_models",
     "evaluate",
+    "floor_scores",
+    "leak_chart",
+    "markdown",
     "measure",
     "open_display",
     "overview",
     "published_auroc",
+    "published_numbers",
     "published_scores",
+    "read_rows",
+    "run_cells",
+    "unfinished",
+    "write_rows",
 ]

@@ -50,43 +50,44 @@ def batch_statistics(*networks: nn.Module) -> Iterator[None]:
 
 
 def published_scores(
-    generator: nn.Module, discriminator: nn.Module, scoring: Scoring, split: Split
+    generator: nn.Module, discriminator: nn.Module, scoring: Scoring, split: Split, shuffle: int | None = None
 ) -> tuple[NDArray[np.float64], Tensor]:
     """The published procedure's scores (N,) in [0, 1] and labels (N,), for comparison with papers only.
 
     Batch statistics, over batches of 128 sorted by label; the abnormal class's training images are
     tested on too; scores are min-max scaled over the test set.
+
+    Args:
+        generator, discriminator, scoring: as a Detector holds them.
+        split: the images.
+        shuffle: a seed to shuffle the test images by instead of sorting them, which takes the leak away.
     """
-    abnormal = len(split.abnormal_train)
-    batches = (torch.cat(parts) for parts in sorted_batches(split))
+    labels = torch.cat((split.labels, torch.ones(len(split.abnormal_train), dtype=torch.bool)))
+    order = torch.arange(len(labels))
+    if shuffle is not None:
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(shuffle))
+    # Within a batch the order is free: ascending positions keep the images of either source together.
+    batches = [batch.sort().values for batch in order.split(PUBLISHED_BATCH)]
     with batch_statistics(generator, discriminator):
-        scores = score_batches(generator, discriminator, scoring, batches)
+        scores = score_batches(generator, discriminator, scoring, (batch_at(split, batch.tolist()) for batch in batches))
     scores = (scores - scores.min()) / max(float(np.ptp(scores)), np.finfo(float).tiny)
-    return scores, torch.cat((split.labels, torch.ones(abnormal, dtype=torch.bool)))
+    return scores, labels[torch.cat(batches)]
 
 
-def sorted_batches(split: Split) -> Iterator[list[Tensor]]:
-    """The test images and then the abnormal training images, in batches that run on from one to the other."""
-    parts: list[Tensor] = []
-    for images in (split.test, split.abnormal_train):
-        for start in range(0, len(images), PUBLISHED_BATCH):
-            block = images.__getitems__(range(start, min(start + PUBLISHED_BATCH, len(images))))
-            while len(block):
-                room = PUBLISHED_BATCH - sum(map(len, parts))
-                parts.append(block[:room])
-                block = block[room:]
-                if sum(map(len, parts)) == PUBLISHED_BATCH:
-                    yield parts
-                    parts = []
-    if parts:
-        yield parts
+def batch_at(split: Split, positions: list[int]) -> Tensor:
+    """Images at ascending positions among the test images and, counted on, the abnormal training images."""
+    tested = sum(position < len(split.test) for position in positions)
+    parts = [split.test.__getitems__(positions[:tested])] if tested else []
+    if tested < len(positions):
+        parts.append(split.abnormal_train.__getitems__([p - len(split.test) for p in positions[tested:]]))
+    return torch.cat(parts)
 
 
-def published_auroc(detector: Detector, split: Split) -> float:
-    """The AUROC that the published procedure gives a detector's weights."""
+def published_auroc(detector: Detector, split: Split, shuffle: int | None = None) -> float:
+    """The AUROC that the published procedure gives a detector's weights; `shuffle` as in `published_scores`."""
     if split.untestable:
         raise InputError(split.untestable.rstrip("."))
-    return auroc(*published_scores(detector.generator, detector.discriminator, detector.scoring, split))
+    return auroc(*published_scores(detector.generator, detector.discriminator, detector.scoring, split, shuffle))
 
 
 class BestEpochOnTest(Callback):

@@ -2,21 +2,27 @@
 
 from gannext.networks.config import NetworkConfig
 from gannext.networks.discriminator import Discriminator
+from gannext.networks.encoder_decoder import Encoded, EncoderDecoder, EncoderDiscriminator, reconstruct
 from gannext.networks.gannext import NORMS, GanNeXt
 from gannext.networks.profile import Cost, measure_cost
-from gannext.networks.registry import GENERATORS, create_generator
+from gannext.networks.registry import MODELS, Model, create_generator
 from gannext.networks.swin_unet import SwinUNet
 from gannext.networks.unet import UNet
 
 __all__ = [
-    "GENERATORS",
+    "MODELS",
     "NORMS",
     "Cost",
     "Discriminator",
+    "Encoded",
+    "EncoderDecoder",
+    "EncoderDiscriminator",
     "GanNeXt",
+    "Model",
     "NetworkConfig",
     "SwinUNet",
     "UNet",
     "create_generator",
     "measure_cost",
+    "reconstruct",
 ]

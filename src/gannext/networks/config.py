@@ -6,8 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from gannext.networks.discriminator import Discriminator
-from gannext.networks.registry import create_generator
+from gannext.networks.registry import MODELS, create_generator
 
 
 @dataclass(frozen=True)
@@ -15,12 +14,12 @@ class NetworkConfig:
     """A generator and its discriminator, as plain data that JSON can hold.
 
     Attributes:
-        model: the generator's registered name.
+        model: its registered name.
         size: image height and width that the networks work at.
         channels: image channels, 1 or 3.
         generator: further options of the generator's constructor.
         ndf: width of the discriminator's first layer.
-        nz: number of the discriminator's features.
+        nz: number of the discriminator's features; of GANomaly's, of the generator's latents.
     """
 
     model: str = "gannext"
@@ -32,8 +31,9 @@ class NetworkConfig:
 
     def build_generator(self) -> nn.Module:
         """A new generator with fresh weights."""
-        return create_generator(self.model, size=self.size, channels=self.channels, **self.generator)
+        shared = {"nz": self.nz} if self.model in MODELS and "nz" in MODELS[self.model].options else {}
+        return create_generator(self.model, size=self.size, channels=self.channels, **shared, **self.generator)
 
-    def build_discriminator(self) -> Discriminator:
+    def build_discriminator(self) -> nn.Module:
         """A new discriminator with fresh weights."""
-        return Discriminator(self.size, self.channels, self.ndf, self.nz)
+        return MODELS[self.model].discriminator(self.size, self.channels, self.ndf, self.nz)

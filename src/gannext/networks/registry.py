@@ -1,4 +1,4 @@
-"""Generators by name, and the options that each of them takes."""
+"""Models by name: a generator, the discriminator that goes with it, and the options that the generator takes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,32 +6,44 @@ from typing import Any
 
 from torch import nn
 
+from gannext.networks.discriminator import Discriminator
+from gannext.networks.encoder_decoder import EncoderDecoder, EncoderDiscriminator
 from gannext.networks.gannext import GanNeXt
 from gannext.networks.swin_unet import SwinUNet
 from gannext.networks.unet import UNet
 
 
 @dataclass(frozen=True)
-class Generator:
-    """How to build a generator.
+class Model:
+    """How to build a pair of networks.
 
     Attributes:
-        build: called with the image's size (height, width), its channels and the options.
-        options: names of the further options that `build` takes.
+        title: what papers call it.
+        generator: called with the image's size (height, width), its channels and the options; what it
+            builds returns a reconstruction, or `Encoded`, which holds one.
+        options: names of the further options that `generator` takes.
+        discriminator: called with size, channels, ndf and nz.
     """
 
-    build: Callable[..., nn.Module]
+    title: str
+    generator: Callable[..., nn.Module]
     options: tuple[str, ...] = ("dim",)
+    discriminator: Callable[[tuple[int, int], int, int, int], nn.Module] = Discriminator
 
 
 def _gannext(size: tuple[int, int], channels: int, **options: Any) -> nn.Module:
     return GanNeXt(channels, **options)  # fully convolutional: any size
 
 
-GENERATORS: dict[str, Generator] = {
-    "gannext": Generator(_gannext, ("dim", "depths", "bottom", "kernel", "norm", "patch")),
-    "skipganomaly": Generator(UNet),
-    "anotrans": Generator(SwinUNet),
+def _cut_encoder(size: tuple[int, int], channels: int, ndf: int, nz: int) -> nn.Module:
+    return EncoderDiscriminator(size, channels, ndf)  # its features are a whole map, not nz numbers
+
+
+MODELS: dict[str, Model] = {
+    "gannext": Model("GanNeXt", _gannext, ("dim", "depths", "bottom", "kernel", "norm", "patch")),
+    "skipganomaly": Model("Skip-GANomaly", UNet),
+    "ganomaly": Model("GANomaly", EncoderDecoder, ("dim", "nz"), _cut_encoder),
+    "anotrans": Model("transformer GAN", SwinUNet),
 }
 
 
@@ -39,18 +51,18 @@ def create_generator(name: str, size: tuple[int, int], channels: int = 3, **opti
     """A new generator by its registered name.
 
     Args:
-        name: a key of GENERATORS.
+        name: a key of MODELS.
         size: image height and width, for the generators that depend on it.
         channels: image channels, 1 or 3.
         options: further options of that generator's constructor.
 
     Raises:
-        ValueError: no generator has that name, or it has no such option.
+        ValueError: no model has that name, or it has no such option.
     """
-    if name not in GENERATORS:
-        raise ValueError(f"model {name!r} is unknown: choose one of {', '.join(GENERATORS)}")
-    known = GENERATORS[name].options
+    if name not in MODELS:
+        raise ValueError(f"model {name!r} is unknown: choose one of {', '.join(MODELS)}")
+    known = MODELS[name].options
     for option in options:
         if option not in known:
             raise ValueError(f"model {name} has no option {option!r}: it takes {', '.join(known)}")
-    return GENERATORS[name].build(size, channels, **options)
+    return MODELS[name].generator(size, channels, **options)

@@ -4,6 +4,7 @@ from gannext.runtime.calibration import Calibration
 from gannext.runtime.errors import InputError, unknown
 from gannext.runtime.files import write_atomically, write_text
 from gannext.runtime.images import SUFFIXES, Pixels, array_to_pixels, decode_image, find_images, resize, to_pixels
+from gannext.runtime.options import as_option
 from gannext.runtime.results import Prediction, as_csv, as_json, as_table
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "array_to_pixels",
     "as_csv",
     "as_json",
+    "as_option",
     "as_table",
     "decode_image",
     "find_images",

@@ -1,9 +1,10 @@
 """Training: recipes, the objective, and `fit`, which makes a Detector."""
 
 from gannext.training.callbacks import LAST, Interrupted, reconstruction_grid
+from gannext.training.cost import length_of_training, training_macs
 from gannext.training.fit import TrainConfig, check_training, fit
 from gannext.training.module import Diverged, GanModule
-from gannext.training.recipe import RECIPES, Recipe
+from gannext.training.recipe import RECIPES, Recipe, find_recipe
 
 __all__ = [
     "LAST",
@@ -14,6 +15,9 @@ __all__ = [
     "Recipe",
     "TrainConfig",
     "check_training",
+    "find_recipe",
     "fit",
+    "length_of_training",
     "reconstruction_grid",
+    "training_macs",
 ]

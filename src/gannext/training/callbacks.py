@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchvision.utils import make_grid, save_image
 
 from gannext.detection import denormalise, normalise
+from gannext.networks import reconstruct
 from gannext.runtime import InputError, write_text
 
 LAST = "last.ckpt"
@@ -51,12 +52,19 @@ class Throughput(Callback):
             pl_module.log("speed/data_wait", self.waited / took)
 
 
+def epoch_metrics(trainer: Trainer) -> dict[str, float]:
+    """What this epoch logged. Lightning validates no epoch that a budget ends early, and shows the last one's value for it."""
+    cut_short = trainer.fit_loop.epoch_loop.batch_progress.current.completed < trainer.num_training_batches
+    skipped = {"loss/held_out_l1"} if cut_short else set()
+    return {name: float(value) for name, value in trainer.callback_metrics.items() if name not in skipped}
+
+
 class EpochLines(Callback):
     """Prints a line an epoch, where the output goes into a file and a progress bar would fill it."""
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            value = {name: float(v) for name, v in trainer.callback_metrics.items()}
+            value = epoch_metrics(trainer)
             print(
                 f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  G {value['loss/generator_epoch']:.3f}  "
                 f"D {value['loss/discriminator_epoch']:.3f}  held-out L1 {value.get('loss/held_out_l1', float('nan')):.4f}  "
@@ -83,7 +91,7 @@ class MetricsTable(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        values = {n: float(v) for n, v in trainer.callback_metrics.items() if "_step" not in n and n not in ("G", "D")}
+        values = {n: v for n, v in epoch_metrics(trainer).items() if "_step" not in n and n not in ("G", "D")}
         values = {n.removesuffix("_epoch"): v for n, v in values.items()}
         self.rows.append({"epoch": trainer.current_epoch + 1, "step": pl_module.steps, **values})
         text = io.StringIO()
@@ -117,7 +125,7 @@ def reconstruction_grid(generator: nn.Module, images: Tensor) -> Tensor:
     training, device = generator.training, next(generator.parameters()).device
     generator.eval()
     with torch.no_grad():
-        x_hat = denormalise(generator(normalise(images.to(device)))).cpu()
+        x_hat = denormalise(reconstruct(generator, normalise(images.to(device)))).cpu()
     generator.train(training)
     difference = (images.int() - x_hat.int()).abs().to(torch.uint8)
     return make_grid(torch.cat((images, x_hat, difference)), nrow=len(images), padding=1, pad_value=128)

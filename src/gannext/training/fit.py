@@ -27,6 +27,7 @@ from gannext.detection import Detector, find_device, score_batches
 from gannext.networks import NetworkConfig
 from gannext.runtime import Calibration, InputError, write_atomically
 from gannext.training.callbacks import LAST, EpochLines, MetricsTable, Pictures, SaveOnInterrupt, Throughput
+from gannext.training.cost import training_macs
 from gannext.training.module import GanModule
 from gannext.training.recipe import Recipe
 
@@ -41,6 +42,7 @@ class TrainConfig:
         networks: the networks to build.
         recipe: how to train them.
         epochs: passes over the training images.
+        max_steps: stop after so many steps, if that comes first.
         fpr: false-positive rate that the detector's threshold keeps.
         seed: of all randomness.
         accelerator, devices, precision: Lightning's, such as "cpu", 1 and "32-true".
@@ -58,6 +60,7 @@ class TrainConfig:
     precision: str = "32-true"
     workers: int = 2
     provenance: dict[str, Any] = field(default_factory=dict)
+    max_steps: int | None = None
 
 
 class Batches(LightningDataModule):
@@ -156,6 +159,7 @@ def fit(
             strategy=PlainDDP() if device_count(config.devices) > 1 else "auto",
             precision=config.precision,  # type: ignore[arg-type]
             max_epochs=config.epochs,
+            max_steps=2 * config.max_steps if config.max_steps else -1,  # Lightning counts each network's steps
             logger=list(loggers),
             callbacks=[
                 Throughput(),
@@ -193,6 +197,8 @@ def calibrated(config: TrainConfig, split: Split, module: GanModule) -> Detector
         "recipe": asdict(config.recipe),
         "epochs": config.epochs,
         "steps": module.steps,
+        "train_seconds": round(module.seconds, 1),
+        "macs": module.steps * config.recipe.batch_size * training_macs(config.networks, config.recipe),
         "seed": config.seed,
         "trained_on": len(split.train),
         "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

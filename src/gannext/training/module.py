@@ -1,5 +1,6 @@
 """The one LightningModule: a step of both networks, and what is logged of it."""
 
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -10,9 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from gannext.detection import normalise
-from gannext.networks import NetworkConfig
+from gannext.networks import NetworkConfig, reconstruct
 from gannext.runtime import InputError
-from gannext.training.objective import gan_losses
+from gannext.training.objective import OBJECTIVES
 from gannext.training.recipe import Recipe
 
 
@@ -37,6 +38,7 @@ class GanModule(LightningModule):
         self.generator: nn.Module = networks.build_generator().to(memory_format=torch.channels_last)
         self.discriminator: nn.Module = networks.build_discriminator().to(memory_format=torch.channels_last)
         self.steps = 0
+        self.seconds = 0.0  # of training in all, over the runs that went on from one another
         self._rng_state: Tensor | None = None
 
     def configure_optimizers(self) -> list[Optimizer]:
@@ -46,15 +48,10 @@ class GanModule(LightningModule):
     def training_step(self, batch: Tensor, batch_idx: int) -> None:
         """One step of the generator, then one of the discriminator, on bytes (N, C, H, W).
 
-        Each network runs once over each image: the discriminator's judgement of the reconstruction
-        serves both losses, since it has not changed between the two steps. `inputs=` keeps each
-        backward pass out of the other network's weights.
+        The discriminator has not changed between the two steps, so that one forward pass serves both
+        losses. `inputs=` keeps each backward pass out of the other network's weights.
         """
-        x = normalise(batch)
-        x_hat = self.generator(x)
-        logit_hat, f_hat = self.discriminator(x_hat)
-        logit, f = self.discriminator(x)
-        losses = gan_losses(self.recipe, x, x_hat, logit, logit_hat, f, f_hat)
+        losses = OBJECTIVES[self.recipe.objective](self.recipe, self.generator, self.discriminator, normalise(batch))
 
         optimisers = self.optimizers()
         assert isinstance(optimisers, list)
@@ -99,7 +96,7 @@ class GanModule(LightningModule):
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Reconstruction of held-out normal images, in evaluation mode."""
         x = normalise(batch)
-        self.log("loss/held_out_l1", F.l1_loss(self.generator(x), x), on_epoch=True, prog_bar=True)
+        self.log("loss/held_out_l1", F.l1_loss(reconstruct(self.generator, x), x), on_epoch=True, prog_bar=True)
 
     def on_train_epoch_end(self) -> None:
         # The last step may have spoilt the weights without a loss to show it: such a state is not worth saving.
@@ -107,18 +104,24 @@ class GanModule(LightningModule):
             raise Diverged(f"a weight became infinite or NaN at step {self.steps} (epoch {self.current_epoch + 1})")
 
     def on_train_start(self) -> None:
+        self._started = time.perf_counter() - self.seconds
         if self._rng_state is not None:
             torch.set_rng_state(self._rng_state.cpu())
             self._rng_state = None
+
+    def on_train_end(self) -> None:
+        self.seconds = time.perf_counter() - self._started
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["gannext"] = {
             "networks": asdict(self.networks),
             "steps": self.steps,
+            "seconds": time.perf_counter() - self._started,
             "rng_state": torch.get_rng_state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = checkpoint["gannext"]
         self.steps = state["steps"]
+        self.seconds = state.get("seconds", 0.0)
         self._rng_state = state["rng_state"]

@@ -1,9 +1,11 @@
-"""The published objective (Skip-GANomaly's, IJCNN 2019): adversarial, reconstruction and latent losses."""
+"""What the two networks minimise: one function an objective, from the networks and a batch to the losses."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from gannext.training.recipe import Recipe
 
@@ -12,8 +14,7 @@ from gannext.training.recipe import Recipe
 class Losses:
     """One step's losses, each a scalar tensor.
 
-    generator = w_adv * adversarial + w_con * reconstruction + w_lat * latent, and
-    discriminator = BCE(D(x), real) + BCE(D(x̂), fake) + latent.
+    generator = w_adv * adversarial + w_con * reconstruction + w_lat * latent.
     """
 
     generator: Tensor
@@ -23,27 +24,61 @@ class Losses:
     latent: Tensor
 
 
-def gan_losses(recipe: Recipe, x: Tensor, x_hat: Tensor, logit: Tensor, logit_hat: Tensor, f: Tensor, f_hat: Tensor) -> Losses:
-    """Both networks' losses from one forward pass of each network over each image.
+Objective: TypeAlias = Callable[[Recipe, nn.Module, nn.Module, Tensor], Losses]
+"""From a recipe's weights, a generator, a discriminator and images x (N, C, H, W) in [-1, 1] to both networks' losses.
 
-    Args:
-        recipe: the weights.
-        x, x_hat: images and reconstructions (N, C, H, W).
-        logit, logit_hat: the discriminator's logits (N,) of both.
-        f, f_hat: its features (N, nz) of both.
+Each network runs once over each image: the discriminator's judgement of the reconstruction serves
+both losses, and whoever takes the gradients keeps each loss's out of the other network's weights.
+"""
 
-    The latent loss belongs to the discriminator's too: it holds the discriminator back from winning
-    outright, without which the generator never learns to reconstruct.
+
+def skip_gan_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Module, x: Tensor) -> Losses:
+    """Skip-GANomaly's (IJCNN 2019), GanNeXt's and the transformer GAN's: the latents are the discriminator's features f.
+
+    adversarial = BCE(D(x̂), real), reconstruction = mean |x - x̂|, latent = mean (f(x) - f(x̂))^2, and
+    discriminator = BCE(D(x), real) + BCE(D(x̂), fake) + latent. The latent term there holds the
+    discriminator back from winning outright, without which the generator never learns to reconstruct.
     """
-    real, fake = logit.new_ones(logit.shape), logit.new_zeros(logit.shape)
-    bce = F.binary_cross_entropy_with_logits
-    adversarial = bce(logit_hat, real)
-    reconstruction = F.l1_loss(x_hat, x)
+    x_hat = generator(x)
+    logit_hat, f_hat = discriminator(x_hat)
+    logit, f = discriminator(x)
     latent = F.mse_loss(f_hat, f)
-    return Losses(
-        generator=recipe.w_adv * adversarial + recipe.w_con * reconstruction + recipe.w_lat * latent,
-        discriminator=bce(logit, real) + bce(logit_hat, fake) + latent,
-        adversarial=adversarial,
-        reconstruction=reconstruction,
+    return losses_of(
+        recipe,
+        adversarial=bce(logit_hat, real=True),
+        reconstruction=F.l1_loss(x_hat, x),
         latent=latent,
+        discriminator=bce(logit, real=True) + bce(logit_hat, real=False) + latent,
     )
+
+
+def ganomaly_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Module, x: Tensor) -> Losses:
+    """GANomaly's (ACCV 2018): the latents are the generator's, z of x and ẑ of x̂.
+
+    adversarial = mean (f(x) - f(x̂))^2 (feature matching), reconstruction = mean |x - x̂|,
+    latent = mean (z - ẑ)^2, and discriminator = (BCE(D(x), real) + BCE(D(x̂), fake)) / 2.
+    """
+    x_hat, z, z_hat = generator(x)
+    logit_hat, f_hat = discriminator(x_hat)
+    logit, f = discriminator(x)
+    return losses_of(
+        recipe,
+        adversarial=F.mse_loss(f_hat, f),
+        reconstruction=F.l1_loss(x_hat, x),
+        latent=F.mse_loss(z_hat, z),
+        discriminator=(bce(logit, real=True) + bce(logit_hat, real=False)) / 2,
+    )
+
+
+OBJECTIVES: dict[str, Objective] = {"skip-gan": skip_gan_losses, "ganomaly": ganomaly_losses}
+
+
+def bce(logit: Tensor, *, real: bool) -> Tensor:
+    """Binary cross-entropy of logits (N,) against "all real" or "all fake"."""
+    return F.binary_cross_entropy_with_logits(logit, logit.new_full(logit.shape, float(real)))
+
+
+def losses_of(recipe: Recipe, *, adversarial: Tensor, reconstruction: Tensor, latent: Tensor, discriminator: Tensor) -> Losses:
+    """The generator's weighted sum, with its parts and the discriminator's loss."""
+    generator = recipe.w_adv * adversarial + recipe.w_con * reconstruction + recipe.w_lat * latent
+    return Losses(generator, discriminator, adversarial, reconstruction, latent)

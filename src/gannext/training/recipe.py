@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gannext.detection import Scoring
+from gannext.runtime import unknown
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,7 @@ class Recipe:
 
     Attributes:
         name: the recipe's name.
+        objective: a key of OBJECTIVES: what the networks minimise.
         w_adv, w_con, w_lat: weights of the generator's adversarial, reconstruction and latent losses.
         lr: Adam's learning rate, of both networks.
         beta1, beta2: Adam's decay rates.
@@ -23,6 +25,7 @@ class Recipe:
     """
 
     name: str
+    objective: str = "skip-gan"
     w_adv: float = 1.0
     w_con: float = 50.0
     w_lat: float = 1.0
@@ -39,3 +42,18 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "published": Recipe("published", epochs_of={"stl10": 80}),
 }
+"""`published` is Skip-GANomaly's (IJCNN 2019), which GanNeXt and the transformer GAN share."""
+
+RECIPES_OF_MODELS: dict[tuple[str, str], Recipe] = {
+    ("published", "ganomaly"): Recipe(
+        "published", objective="ganomaly", epochs_of={"stl10": 80}, scoring=Scoring(pixel=0.0, feature=1.0)
+    ),
+}
+"""By recipe and model, where a model's paper published a recipe of its own."""
+
+
+def find_recipe(name: str, model: str) -> Recipe:
+    """The recipe of that name for a model; raises InputError where there is none."""
+    if name not in RECIPES:
+        raise unknown("recipe", name, tuple(RECIPES))
+    return RECIPES_OF_MODELS.get((name, model), RECIPES[name])

@@ -1,0 +1,64 @@
+"""What a training costs, in multiply-accumulates (MACs): the measure by which models of different size are compared."""
+
+import math
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+
+from gannext.networks import NetworkConfig
+from gannext.runtime import InputError
+from gannext.training.objective import OBJECTIVES
+from gannext.training.recipe import Recipe
+
+BATCH = 2  # batch norm wants more than one value a channel
+
+
+def training_macs(networks: NetworkConfig, recipe: Recipe) -> int:
+    """MACs that one image costs in one training step: every forward pass, and both backward passes.
+
+    They are counted, by `torch.utils.flop_counter`, while a step runs on torch's meta device.
+    """
+    with torch.device("meta"):
+        generator, discriminator = networks.build_generator(), networks.build_discriminator()
+        x = torch.empty(BATCH, networks.channels, *networks.size)
+    mapping: dict[Any, Any] = {torch.ops.aten.convolution_backward: convolution_backward_flops}
+    with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+        losses = OBJECTIVES[recipe.objective](recipe, generator, discriminator, x)
+        losses.generator.backward(inputs=list(generator.parameters()), retain_graph=True)
+        losses.discriminator.backward(inputs=list(discriminator.parameters()))
+    return round(counter.get_total_flops() / 2 / BATCH)
+
+
+def convolution_backward_flops(
+    gradient: list[int], x: list[int], weight: list[int], *arguments: Any, out_shape: Any = None
+) -> int:
+    """As many as forward for each of the two gradients asked for, of shapes given as torch's counter gives them.
+
+    torch's own formula takes a depthwise convolution's gradient for a dense one's.
+    """
+    transposed, wanted = arguments[4], arguments[7]
+    return conv_flop_count(x, weight, gradient, transposed) * sum(wanted[:2])
+
+
+def length_of_training(
+    networks: NetworkConfig, recipe: Recipe, dataset: str, images: int, epochs: int | None, budget: float | None
+) -> tuple[int, int | None]:
+    """Epochs, and the step to stop after, of a training.
+
+    Args:
+        networks, recipe: what is trained, and how.
+        dataset: its name, for the recipe's own number of epochs.
+        images: number of training images.
+        epochs: passes over the images; None for the recipe's.
+        budget: MACs to spend in all; it buys at least one step.
+
+    Raises:
+        InputError: both epochs and a budget are given.
+    """
+    if budget is None:
+        return epochs or recipe.epochs_of.get(dataset, recipe.epochs), None
+    if epochs is not None:
+        raise InputError("--epochs and --budget both say how long to train: leave one out")
+    steps = max(1, int(budget / (recipe.batch_size * training_macs(networks, recipe))))
+    return math.ceil(steps / max(1, images // recipe.batch_size)), steps
