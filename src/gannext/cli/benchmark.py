@@ -63,13 +63,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     each.add_argument(
         "--budget", type=number(float, 1), metavar="MACS", help="instead of epochs: multiply-accumulates a training, as 4e12"
     )
-    each.add_argument("--batch-size", type=positive, metavar="N", help="images a step (default: the recipe's)")
+    each.add_argument("--batch-size", "--batchsize", type=positive, metavar="N", help="images a step (default: the recipe's)")
     each.add_argument("--lr", type=number(float, 0, 1), metavar="RATE", help="learning rate (default: the recipe's)")
     add_device_option(each)
 
     run = parser.add_argument_group("the run")
     run.add_argument("--jobs", type=positive, default=1, metavar="N", help="cells side by side, sharing the cores")
-    run.add_argument("--output", type=Path, metavar="FOLDER", help="where the results go (default: output/benchmark/<dataset>)")
+    run.add_argument(
+        "--output", "--outf", type=Path, metavar="FOLDER", help="where results go (default: output/benchmark/<dataset>)"
+    )
 
 
 def names(text: str) -> list[str]:
@@ -154,7 +156,7 @@ def command_of(args: argparse.Namespace) -> str:
     defaults = vars(command_parser("benchmark", "gannext benchmark").parse([]))
     words = ["gannext benchmark"]
     for name, value in vars(args).items():
-        if name not in ("config", "jobs", "device") and value != defaults[name]:
+        if name == "dataset" or (name not in ("config", "jobs", "device") and value != defaults[name]):
             words += [f"--{name.replace('_', '-')}", as_option(name, value)]
     return " ".join(words)
 

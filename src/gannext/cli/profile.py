@@ -15,6 +15,8 @@ from gannext.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import torch
 
     from gannext.networks import NetworkConfig
@@ -53,12 +55,24 @@ def run(args: argparse.Namespace) -> int:
         macs[config.model] = cost.macs
         speeds = "".join(f"{images_per_second(config, size, device, args.seconds):>22.1f}" for size in sizes)
         show(f"{config.model:<24}{cost.parameters:>14,}{cost.macs:>18,}{speeds}")
-    cost = measure_cost(configs[0].build_discriminator, args.channels, args.image_size)
-    show(f"{'discriminator':<24}{cost.parameters:>14,}{cost.macs:>18,}")
+    for names, config in discriminators(configs):
+        cost = measure_cost(config.build_discriminator, config.channels, config.size)
+        show(f"{f'discriminator ({names})' if args.compare else 'discriminator':<24}{cost.parameters:>14,}{cost.macs:>18,}")
     if args.compare:
         fewer = 100 * (1 - macs["gannext"] / macs["anotrans"])
         show(f"gannext takes {fewer:.1f} % fewer multiply-accumulates than anotrans, the transformer GAN.")
     return 0
+
+
+def discriminators(configs: "Sequence[NetworkConfig]") -> "Iterator[tuple[str, NetworkConfig]]":
+    """Each kind of discriminator once, with the models that have it, or "others" for more than one."""
+    from gannext.networks import MODELS
+
+    kinds: dict[object, list[NetworkConfig]] = {}
+    for config in configs:
+        kinds.setdefault(MODELS[config.model].discriminator, []).append(config)
+    for same in kinds.values():
+        yield "others" if len(same) > 1 else same[0].model, same[0]
 
 
 def images_per_second(config: "NetworkConfig", batch_size: int, device: "torch.device", seconds: float) -> float:

@@ -101,9 +101,9 @@ def read_rows(path: Path) -> tuple[list[Row], str | None]:
     rows: dict[Any, Row] = {}
     for number, values in enumerate(lines[1:], 2):
         try:
-            row = Row(
-                **{n: None if v == "" and KINDS[n] is not str else KINDS[n](v) for n, v in zip(COLUMNS, values, strict=True)}
-            )
+            cells = zip(COLUMNS, values, strict=True)
+            parsed: dict[str, Any] = {n: None if t == "" and KINDS[n] is not str else KINDS[n](t) for n, t in cells}
+            row = Row(**parsed)
         except (ValueError, TypeError):
             raise InputError(f"{path} is damaged in line {number}: delete that line, and its cell will be run again") from None
         rows[row.key] = row
