@@ -227,12 +227,12 @@ def test_the_peers_train_and_predict_by_the_same_commands(model: str, gannext: C
     assert outcome.code == 0 and len(outcome.out.splitlines()) == 11
 
 
-def test_profile_prints_the_published_sizes(gannext: Command) -> None:
+def test_profile_prints_the_published_sizes(gannext: Command, tmp_path: Path) -> None:
     outcome = gannext("profile", "--seconds", 0)
     assert outcome.code == 0 and "7,216,763" in outcome.out and "104,215,040" in outcome.out and "17,974,148" in outcome.out
     timed = gannext("profile", *SMALL[:-2], "--seconds", 0.1, "--batch-sizes", "1,4")
     assert "images/s, batch 1" in timed.out and "images/s, batch 4" in timed.out
-    table = gannext("profile", "--compare", "--seconds", 0).out
+    table = gannext("profile", "--compare", "--seconds", 0, "--output", tmp_path / "sizes.csv").out
     assert "58.2 % fewer" in table and all(
         n in table for n in ("7,216,763", "16,659,075", "12,536,116", "249,111,552", "3,206,528", "663,296")
     )

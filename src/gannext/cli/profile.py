@@ -2,7 +2,10 @@
 how many images a second they score."""
 
 import argparse
+import csv
+import io
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gannext.cli.options import (
@@ -13,11 +16,13 @@ from gannext.cli.options import (
     numbers,
     show,
 )
+from gannext.runtime import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
+    from torch import nn
 
     from gannext.networks import NetworkConfig
 
@@ -32,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--seconds", type=number(float, 0), default=2.0, metavar="S", help="measure for so long; 0: count only")
     add_device_option(group)
+    group.add_argument("--output", type=Path, metavar="FILE", help="write the table to this CSV file too")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,30 +55,38 @@ def run(args: argparse.Namespace) -> int:
     sizes = args.batch_sizes if args.seconds > 0 else ()
     speeds = "".join(f"{f'images/s, batch {size}':>22}" for size in sizes)
     show(f"{'network':<24}{'parameters':>14}{'MACs':>18}{speeds}")
-    macs = {}
-    for config in configs:
-        cost = measure_cost(config.build_generator, config.channels, config.size)
-        macs[config.model] = cost.macs
-        speeds = "".join(f"{images_per_second(config, size, device, args.seconds):>22.1f}" for size in sizes)
-        show(f"{config.model:<24}{cost.parameters:>14,}{cost.macs:>18,}{speeds}")
-    for names, config in discriminators(configs):
-        cost = measure_cost(config.build_discriminator, config.channels, config.size)
-        show(f"{f'discriminator ({names})' if args.compare else 'discriminator':<24}{cost.parameters:>14,}{cost.macs:>18,}")
+    rows: list[dict[str, object]] = []
+    for name, config, build in networks_of(configs):
+        cost = measure_cost(build, config.channels, config.size)
+        measured = sizes if build == config.build_generator else ()
+        rates = {f"images_per_second_batch_{n}": images_per_second(config, n, device, args.seconds) for n in measured}
+        rows.append({"network": name, "parameters": cost.parameters, "macs": cost.macs, **rates})
+        show(f"{name:<24}{cost.parameters:>14,}{cost.macs:>18,}{''.join(f'{rate:>22.1f}' for rate in rates.values())}")
     if args.compare:
+        macs = {str(row["network"]): int(str(row["macs"])) for row in rows}
         fewer = 100 * (1 - macs["gannext"] / macs["anotrans"])
         show(f"gannext takes {fewer:.1f} % fewer multiply-accumulates than anotrans, the transformer GAN.")
+    if args.output:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(args.output, text.getvalue())
     return 0
 
 
-def discriminators(configs: "Sequence[NetworkConfig]") -> "Iterator[tuple[str, NetworkConfig]]":
-    """Each kind of discriminator once, with the models that have it, or "others" for more than one."""
+def networks_of(configs: "Sequence[NetworkConfig]") -> "Iterator[tuple[str, NetworkConfig, Callable[[], nn.Module]]]":
+    """Names, configurations and builders: every generator, and then each kind of discriminator once."""
     from gannext.networks import MODELS
 
-    kinds: dict[object, list[NetworkConfig]] = {}
+    yield from ((config.model, config, config.build_generator) for config in configs)
+    first: dict[object, NetworkConfig] = {}
     for config in configs:
-        kinds.setdefault(MODELS[config.model].discriminator, []).append(config)
-    for same in kinds.values():
-        yield "others" if len(same) > 1 else same[0].model, same[0]
+        kind = MODELS[config.model].discriminator
+        if kind not in first:
+            first[kind] = config
+            name = "discriminator" if len(first) == 1 else f"{config.model}'s discriminator"
+            yield name, config, config.build_discriminator
 
 
 def images_per_second(config: "NetworkConfig", batch_size: int, device: "torch.device", seconds: float) -> float:
