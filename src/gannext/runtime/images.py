@@ -80,12 +80,19 @@ def deep_grey_to_bytes(values: NDArray[np.generic], mode: str) -> Pixels:
 
 
 def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Resizes uint8 (height, width, channels) to size = (height, width): bilinear, antialiased."""
+    """Resizes uint8 (height, width, channels) to size = (height, width): bilinear, antialiased.
+
+    Columns first and then rows, each rounded to bytes: which comes first changes the result, and
+    Pillow alone chooses by the shape, from version to version.
+    """
     if pixels.shape[:2] == size:
         return pixels
+    height, width = size
     squeezed = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    image = Image.fromarray(squeezed).resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(*size, pixels.shape[-1])
+    image = Image.fromarray(squeezed)
+    image = image.resize((width, image.height), Image.Resampling.BILINEAR)
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(height, width, pixels.shape[-1])
 
 
 def array_to_pixels(values: NDArray[np.generic], channels: int = 3) -> Pixels:
