@@ -3,24 +3,44 @@
 from gannext.runtime.calibration import Calibration
 from gannext.runtime.errors import InputError, unknown
 from gannext.runtime.files import write_atomically, write_text
-from gannext.runtime.images import SUFFIXES, Pixels, array_to_pixels, decode_image, find_images, resize, to_pixels
+from gannext.runtime.images import (
+    SUFFIXES,
+    Pixels,
+    array_to_pixels,
+    decode_image,
+    find_images,
+    image_size,
+    resize,
+    resize_map,
+    to_pixels,
+)
 from gannext.runtime.options import as_option
+from gannext.runtime.pixels import BINS, PixelCalibration, count
 from gannext.runtime.results import Prediction, as_csv, as_json, as_table
+from gannext.runtime.tiles import Blend, Box, Tiling
 
 __all__ = [
+    "BINS",
     "SUFFIXES",
+    "Blend",
+    "Box",
     "Calibration",
     "InputError",
+    "PixelCalibration",
     "Pixels",
     "Prediction",
+    "Tiling",
     "array_to_pixels",
     "as_csv",
     "as_json",
     "as_option",
     "as_table",
+    "count",
     "decode_image",
     "find_images",
+    "image_size",
     "resize",
+    "resize_map",
     "to_pixels",
     "unknown",
     "write_atomically",

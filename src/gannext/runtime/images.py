@@ -16,15 +16,18 @@ from gannext.runtime.errors import InputError
 
 Pixels = NDArray[np.uint8]
 
+ORIENTATION = 0x0112  # the EXIF tag
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"})
 
 
-def decode_image(path: str | Path, channels: int = 3) -> Pixels:
+def decode_image(path: str | Path, channels: int = 3, *, large: bool = False) -> Pixels:
     """Reads an image file as a person would see it.
 
     Args:
         path: any file that Pillow reads; of an animation, the first frame.
         channels: 3 for RGB, 1 for grey.
+        large: whether a picture of up to twice Pillow's limit of 89 million pixels is welcome, as it is
+            to whoever goes through it tile by tile; its bytes still fit into a gigabyte.
 
     Returns:
         uint8 array (height, width, channels).
@@ -35,7 +38,7 @@ def decode_image(path: str | Path, channels: int = 3) -> Pixels:
     path = Path(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore" if large else "error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.load()
                 return to_pixels(image, channels)
@@ -46,12 +49,25 @@ def decode_image(path: str | Path, channels: int = 3) -> Pixels:
     except PermissionError:
         raise InputError(f"{path} may not be read: check its permissions") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        limit = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        raise InputError(f"{path} has more than {limit} million pixels: scale it down or cut it up first") from None
+        limit = (Image.MAX_IMAGE_PIXELS or 0) * (2 if large else 1) // 10**6
+        way_out = "cut it up first" if large else "scale it down, or let a detector trained with --tile go through it"
+        raise InputError(f"{path} has more than {limit} million pixels: {way_out}") from None
     except Exception as error:  # Pillow's decoders raise nearly everything on damaged files
         empty = path.exists() and path.stat().st_size == 0
         reason = "it is empty" if empty else str(error).replace(str(path), "it") or type(error).__name__
         raise InputError(f"{path} cannot be read as an image ({reason})") from None
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width as a person would see the picture, read from the file's head alone; (0, 0) where it has none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                turned = image.getexif().get(ORIENTATION, 1) >= 5
+                return (image.width, image.height) if turned else (image.height, image.width)
+    except Exception:  # decoding will say what is wrong with the file
+        return 0, 0
 
 
 def to_pixels(image: Image.Image, channels: int = 3) -> Pixels:
@@ -60,13 +76,15 @@ def to_pixels(image: Image.Image, channels: int = 3) -> Pixels:
     Camera orientation is applied, transparency is laid over white, and 16-bit greys keep their
     upper eight bits (Pillow alone would clip them to white).
     """
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(ORIENTATION, 1) != 1:  # asked first: Pillow would copy an upright picture too
+        image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = Image.fromarray(deep_grey_to_bytes(np.asarray(image), image.mode))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    image = image if image.mode == mode else image.convert(mode)
     return np.asarray(image).reshape(image.height, image.width, channels)
 
 
@@ -93,6 +111,14 @@ def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     image = image.resize((width, image.height), Image.Resampling.BILINEAR)
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(height, width, pixels.shape[-1])
+
+
+def resize_map(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Resizes floats (height, width) to size = (height, width): bilinear, antialiased."""
+    if values.shape == size:
+        return values
+    image = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
 def array_to_pixels(values: NDArray[np.generic], channels: int = 3) -> Pixels:

@@ -6,6 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gannext.runtime.images import Pixels
 
 COLUMNS = ("image", "score", "p_value", "verdict", "error")
@@ -20,7 +23,10 @@ class Prediction:
         score: raw anomaly score, at least 0; None where the image could not be read.
         p_value: conformal p-value in (0, 1]; small means abnormal.
         abnormal: whether the score lies above the detector's threshold.
-        reconstruction: uint8 (height, width, channels) at the detector's size, where asked for.
+        reconstruction: uint8 (height, width, channels) where asked for: at the detector's size, or, of a
+            picture that was judged in tiles, at its own.
+        anomaly_map: float32 (height, width) at the image's own size, where asked for; at least 0, in units of
+            what a normal pixel has on average.
         error: a sentence where the image could not be read, else None.
     """
 
@@ -29,6 +35,7 @@ class Prediction:
     p_value: float | None = None
     abnormal: bool | None = None
     reconstruction: Pixels | None = None
+    anomaly_map: NDArray[np.float32] | None = None
     error: str | None = None
 
     @property
