@@ -3,7 +3,9 @@
 from gannext.data.batches import EpochSampler, make_loader
 from gannext.data.datasets import DATASETS
 from gannext.data.images import FileImages, Images, MemoryImages, read_files
+from gannext.data.masks import read_mask
 from gannext.data.split import DataConfig, Split, find_class, load_split
+from gannext.data.tiles import TileImages
 
 __all__ = [
     "DATASETS",
@@ -13,8 +15,10 @@ __all__ = [
     "Images",
     "MemoryImages",
     "Split",
+    "TileImages",
     "find_class",
     "load_split",
     "make_loader",
     "read_files",
+    "read_mask",
 ]

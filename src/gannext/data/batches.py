@@ -1,6 +1,6 @@
 """Batches of images: shuffled by seed and epoch for training, in order for everything else."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -17,12 +17,21 @@ class EpochSampler(Sampler[int]):
         length: number of images.
         seed: seed of the run.
         rank, world_size: of several processes, each takes every `world_size`-th image.
+        shuffle: gives the epoch's positions, as `Images.shuffle`; a plain permutation by default.
 
     `start` skips that many images of the current epoch, for a run that goes on in its middle.
     """
 
-    def __init__(self, length: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        length: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: Callable[[torch.Generator], list[int]] | None = None,
+    ) -> None:
         self.length = length
+        self.shuffle = shuffle
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
@@ -39,7 +48,7 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(self.length, generator=generator).tolist()
+        order = self.shuffle(generator) if self.shuffle else torch.randperm(self.length, generator=generator).tolist()
         mine = order[self.rank : len(self) * self.world_size : self.world_size]
         return iter(mine[self.start :])
 

@@ -31,7 +31,8 @@ def scan_folder(root: Path, test_only: bool = False) -> ImageFolder:
         *.png                                                    normal images only, nothing to test on
 
     What is normal is told by the folder's name ("0.normal", "normal" or "good"), never by its
-    position; every other folder of `test` holds abnormal images. `ground_truth` is left alone.
+    position; every other folder of `test` holds abnormal images. `ground_truth` holds the
+    masks, which `find_masks` finds.
 
     With `test_only`, the training images are left alone.
 

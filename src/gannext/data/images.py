@@ -39,12 +39,21 @@ class Images(Dataset[Tensor], ABC):
     def subset(self, indices: Sequence[int]) -> "Images":
         """The images at these positions, in this order."""
 
+    @abstractmethod
+    def source(self, index: int) -> Path | Pixels:
+        """The image before it was resized or cut: its file, or where it has none, its bytes (H, W, C)."""
+
+    def shuffle(self, generator: torch.Generator) -> list[int]:
+        """The positions of one epoch of training, in random order."""
+        return torch.randperm(len(self), generator=generator).tolist()
+
 
 class MemoryImages(Images):
-    """Images that are one tensor of bytes (N, C, H, W): a batch is one indexing."""
+    """Images that are one tensor of bytes (N, C, H, W): a batch is one indexing. `paths` are their files, if any."""
 
-    def __init__(self, pixels: Tensor) -> None:
+    def __init__(self, pixels: Tensor, paths: Sequence[Path] | None = None) -> None:
         self.pixels = pixels
+        self.paths = paths
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -53,7 +62,13 @@ class MemoryImages(Images):
         return self.pixels[torch.as_tensor(indices, dtype=torch.long)]
 
     def subset(self, indices: Sequence[int]) -> "MemoryImages":
-        return MemoryImages(self.__getitems__(indices))
+        paths = None if self.paths is None else [self.paths[i] for i in indices]
+        return MemoryImages(self.__getitems__(indices), paths)
+
+    def source(self, index: int) -> Path | Pixels:
+        if self.paths is not None:
+            return self.paths[index]
+        return np.ascontiguousarray(self.pixels[index].permute(1, 2, 0).numpy())
 
 
 class FileImages(Images):
@@ -75,6 +90,9 @@ class FileImages(Images):
 
     def subset(self, indices: Sequence[int]) -> "FileImages":
         return FileImages([self.paths[i] for i in indices], self.size, self.channels)
+
+    def source(self, index: int) -> Path | Pixels:
+        return self.paths[index]
 
 
 @dataclass(frozen=True)
@@ -116,10 +134,11 @@ def read_files(
         results = list(progress)
     kept = [i for i, result in enumerate(results) if not isinstance(result, InputError)]
     unreadable = [str(result) for result in results if isinstance(result, InputError)]
+    good = [paths[i] for i in kept]
     if keep:
         arrays = [result for result in results if isinstance(result, np.ndarray)]
-        return ReadFiles(MemoryImages(stack(arrays, size, channels)), kept, unreadable)
-    return ReadFiles(FileImages([paths[i] for i in kept], size, channels), kept, unreadable)
+        return ReadFiles(MemoryImages(stack(arrays, size, channels), good), kept, unreadable)
+    return ReadFiles(FileImages(good, size, channels), kept, unreadable)
 
 
 def from_arrays(arrays: NDArray[np.uint8], size: tuple[int, int], channels: int) -> MemoryImages:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 from gannext.data.datasets import DATASETS
 from gannext.data.folders import scan_folder
 from gannext.data.images import Cache, Images, from_arrays, read_files
+from gannext.data.masks import find_masks
+from gannext.data.tiles import read_pictures
 from gannext.runtime import InputError, unknown
 
 HELD_OUT_SHARE = 0.1
@@ -34,6 +36,7 @@ class DataConfig:
             published protocol's abnormal images of the training split fill up the latter.
         seed: chooses the held-out images.
         cache: see `read_files`.
+        tile: of a folder, the side of the tiles that pictures are cut into rather than resized as a whole.
     """
 
     dataset: str = "digits"
@@ -45,6 +48,7 @@ class DataConfig:
     test_images: int | None = None
     seed: int = 0
     cache: Cache = "auto"
+    tile: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,11 @@ class Split:
             protocol tests on.
         abnormal_class: the class that was left out; None for a folder.
         unreadable: one sentence for every file that was left out.
+        masks: for each test image, the file that marks its defect; None for a normal image, and where there is none.
+        mask_faults: one sentence for every abnormal image without a mask, and every mask without an image.
+
+    Where pictures are tiled, `train` has their tiles; `held_out` and `test` have of each picture the tile in its middle,
+    and its `source`, by which it is judged.
     """
 
     train: Images
@@ -71,6 +80,13 @@ class Split:
     abnormal_train: Images
     abnormal_class: str | None = None
     unreadable: list[str] = field(default_factory=list)
+    masks: list[Path | None] = field(default_factory=list)
+    mask_faults: list[str] = field(default_factory=list)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether localisation can be measured."""
+        return any(mask is not None for mask in self.masks)
 
     @property
     def untestable(self) -> str | None:
@@ -96,6 +112,8 @@ def load_split(config: DataConfig, *, test_only: bool = False) -> Split:
         InputError: an unknown data set or class, an empty folder, too few images, no download.
     """
     if config.dataset in DATASETS:
+        if config.tile is not None:
+            raise InputError(f"the images of {config.dataset} are too small to be tiled: leave --tile out")
         return _split_labelled(config, test_only)
     return _split_folder(config, test_only)
 
@@ -186,19 +204,43 @@ def _split_folder(config: DataConfig, test_only: bool) -> Split:
         raise InputError(
             f"{root} tells normal from abnormal by its folders, so --abnormal-class {config.abnormal_class} has no meaning"
         )
-    train = read_files(folder.train, config.size, config.channels, config.cache, "training images")
+    train = _read(folder.train, config, "training images")
     if not train.kept and not test_only:
-        raise InputError(f"none of the {len(folder.train)} training images in {root} can be read: {train.unreadable[0]}")
+        raise InputError(f"none of the {len(folder.train)} training images in {root} can be used: {train.faults[0]}")
     trained, held_out = ([], []) if test_only else _split_normal(len(train.kept), config)
     tested = _choose([defect is not None for defect in folder.defects], config)
-    test = read_files([folder.test[i] for i in tested], config.size, config.channels, config.cache, "test images")
+    files = [folder.test[i] for i in tested]
+    test = _read(files, config if config.tile is None else replace(config, cache="stream"), "test images")
     defects = [folder.defects[tested[i]] for i in test.kept]
+    abnormal = [path for path, defect in zip(folder.test, folder.defects, strict=True) if defect]
+    masks, mask_faults = find_masks(root, abnormal)
+    mask_of = dict(zip(abnormal, masks, strict=True))
     return Split(
-        train=train.images.subset(trained),
-        held_out=train.images.subset(held_out),
-        test=test.images,
+        train=train.to_train.subset(trained),
+        held_out=train.to_test.subset(held_out),
+        test=test.to_test,
         labels=torch.tensor([defect is not None for defect in defects], dtype=torch.bool),
         kinds=[defect or "normal" for defect in defects],
-        abnormal_train=test.images.subset([]),
-        unreadable=train.unreadable + test.unreadable,
+        abnormal_train=test.to_test.subset([]),
+        unreadable=train.faults + test.faults,
+        masks=[mask_of.get(files[i]) for i in test.kept],
+        mask_faults=mask_faults,
     )
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Images read from files, whole or in tiles: to train on and to test with, their positions, and what was left out."""
+
+    to_train: Images
+    to_test: Images
+    kept: list[int]
+    faults: list[str]
+
+
+def _read(paths: Sequence[Path], config: DataConfig, what: str) -> _Read:
+    if config.tile is None:
+        files = read_files(paths, config.size, config.channels, config.cache, what)
+        return _Read(files.images, files.images, files.kept, files.unreadable)
+    pictures = read_pictures(paths, config.tile, config.size, config.channels, config.cache, what)
+    return _Read(pictures.tiles, pictures.centres, pictures.kept, pictures.unusable)
