@@ -1,7 +1,22 @@
-"""The anomaly score and the Detector."""
+"""The anomaly score and map, and the Detector."""
 
+from gannext.detection.calibrate import calibrate, calibrate_tiles
 from gannext.detection.detector import Detector
 from gannext.detection.device import find_device
+from gannext.detection.maps import MAPS, AnomalyMap, MapKind
 from gannext.detection.score import Scoring, denormalise, normalise, score_batch, score_batches
 
-__all__ = ["Detector", "Scoring", "denormalise", "find_device", "normalise", "score_batch", "score_batches"]
+__all__ = [
+    "MAPS",
+    "AnomalyMap",
+    "Detector",
+    "MapKind",
+    "Scoring",
+    "calibrate",
+    "calibrate_tiles",
+    "denormalise",
+    "find_device",
+    "normalise",
+    "score_batch",
+    "score_batches",
+]

@@ -1,37 +1,48 @@
 """The Detector: all that it takes to judge an image, and nothing else."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
 from gannext.detection.device import find_device
 from gannext.detection.file import read_detector, write_detector
-from gannext.detection.score import Scoring, denormalise, score_batch, score_batches
+from gannext.detection.inputs import OneImage, Prepared, prepare, spread
+from gannext.detection.maps import MAPS, AnomalyMap
+from gannext.detection.score import Scoring, denormalise, normalise, score_batch, score_batches
 from gannext.networks import NetworkConfig
 from gannext.runtime import (
+    Blend,
     Calibration,
     InputError,
+    PixelCalibration,
     Pixels,
     Prediction,
-    array_to_pixels,
-    decode_image,
-    find_images,
+    Tiling,
     resize,
-    to_pixels,
+    resize_map,
 )
 
-OneImage: TypeAlias = str | Path | Image.Image | NDArray[Any] | Tensor
-DECODING_THREADS = 4
+
+@dataclass(frozen=True)
+class View:
+    """What the networks see in n images at the detector's size.
+
+    Attributes:
+        scores: raw scores (n,), float64.
+        x_hat: reconstructions (n, C, H, W) in about [-1, 1].
+        parts: the anomaly map's parts (n, K, H, W), where asked for.
+    """
+
+    scores: NDArray[np.float64]
+    x_hat: Tensor
+    parts: Tensor | None = None
 
 
 class Detector:
@@ -43,6 +54,9 @@ class Detector:
         scoring: the score's weights.
         calibration: turns a score into a p-value and a verdict.
         provenance: where the detector came from: recipe, data, versions. Plain JSON.
+        tiling: how pictures are cut into tiles, which then go through the networks; None where they are
+            resized as a whole. A picture's score is the largest of its tiles'.
+        anomaly_map: how anomaly maps are made; None in files of a gannext that made none.
     """
 
     def __init__(
@@ -53,6 +67,8 @@ class Detector:
         scoring: Scoring,
         calibration: Calibration,
         provenance: Mapping[str, Any] | None = None,
+        tiling: Tiling | None = None,
+        anomaly_map: AnomalyMap | None = None,
     ) -> None:
         self.config = config
         self.generator = generator.eval().requires_grad_(False)
@@ -60,6 +76,8 @@ class Detector:
         self.scoring = scoring
         self.calibration = calibration
         self.provenance = dict(provenance or {})
+        self.tiling = tiling
+        self.anomaly_map = anomaly_map
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> "Detector":
@@ -84,10 +102,14 @@ class Detector:
             discriminator.load_state_dict(content.weights("discriminator"), assign=True)
             calibration = Calibration(tuple(metadata["calibration"]["scores"]), metadata["calibration"]["fpr"])
             scoring = Scoring(**metadata["scoring"])
+            tiling = Tiling(**metadata["tiling"]) if metadata.get("tiling") else None
+            anomaly_map = read_anomaly_map(metadata["anomaly_map"]) if metadata.get("anomaly_map") else None
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InputError(f"{path} is damaged ({reason}): train or copy it again") from None
-        return cls(config, generator, discriminator, scoring, calibration, metadata.get("provenance")).to(find_device(device))
+        provenance = metadata.get("provenance")
+        detector = cls(config, generator, discriminator, scoring, calibration, provenance, tiling, anomaly_map)
+        return detector.to(find_device(device))
 
     def save(self, path: str | Path) -> None:
         """Writes the detector to one file, which takes the place of an older one only when complete.
@@ -100,6 +122,8 @@ class Detector:
             "scoring": asdict(self.scoring),
             "calibration": asdict(self.calibration),
             "threshold": self.calibration.threshold,
+            "tiling": self.tiling and asdict(self.tiling),
+            "anomaly_map": self.anomaly_map and asdict(self.anomaly_map),
             "provenance": self.provenance,
         }
         write_detector(path, metadata, {"generator": self.generator, "discriminator": self.discriminator})
@@ -124,8 +148,22 @@ class Detector:
         with torch.inference_mode():
             return score_batch(self.generator, self.discriminator, self.scoring, images.to(self.device))
 
+    def look(self, images: Tensor, *, parts: bool = False) -> View:
+        """What the networks see in bytes (n, C, H, W) at the detector's size; `parts` of a map cost a little more."""
+        with torch.inference_mode():
+            images = images.to(self.device)
+            scores, x_hat = score_batch(self.generator, self.discriminator, self.scoring, images)
+            kind = self.anomaly_map.kind if self.anomaly_map else next(iter(MAPS))
+            made = MAPS[kind].parts(self.generator, self.discriminator, normalise(images), x_hat) if parts else None
+        return View(scores.double().cpu().numpy(), x_hat, made)
+
     def predict(
-        self, images: OneImage | Iterable[OneImage], *, batch_size: int = 32, reconstruct: bool = False
+        self,
+        images: OneImage | Iterable[OneImage],
+        *,
+        batch_size: int = 32,
+        reconstruct: bool = False,
+        maps: bool = False,
     ) -> list[Prediction]:
         """Judges images of any size; one alone or a thousand in any batches get the same scores.
 
@@ -133,94 +171,115 @@ class Detector:
             images: one image or several: paths (a folder stands for the images in it), PIL images,
                 arrays (H, W), (H, W, C) or (N, H, W, C), tensors (C, H, W) or (N, C, H, W). Arrays and
                 tensors hold bytes or floats in [0, 1].
-            batch_size: images that go through the networks together.
+            batch_size: images, or tiles of one, that go through the networks together.
             reconstruct: whether to return the reconstructions too.
+            maps: whether to return the anomaly maps too.
 
         Returns:
-            One Prediction an image, in order. A file that cannot be read gives one with `error` set.
+            One Prediction an image, in order. A file that cannot be read, or that is smaller than the
+            detector's tiles, gives one with `error` set.
 
         Raises:
-            InputError: an array, tensor or folder is unusable.
+            InputError: an array, tensor or folder is unusable; maps are asked of a detector that has none.
         """
-        return list(self.predict_iter(images, batch_size=batch_size, reconstruct=reconstruct))
+        return list(self.predict_iter(images, batch_size=batch_size, reconstruct=reconstruct, maps=maps))
 
     def predict_iter(
-        self, images: OneImage | Iterable[OneImage], *, batch_size: int = 32, reconstruct: bool = False
+        self,
+        images: OneImage | Iterable[OneImage],
+        *,
+        batch_size: int = 32,
+        reconstruct: bool = False,
+        maps: bool = False,
     ) -> Iterator[Prediction]:
         """As `predict`, yielding each result as it comes; the next files are decoded meanwhile."""
         if batch_size < 1:
             raise InputError(f"a batch size of {batch_size} is impossible: give 1 or more")
-        prepared = self._prepare(spread(images), ahead=2 * batch_size)
-        while batch := list(islice(prepared, batch_size)):
-            yield from self._judge(batch, reconstruct)
+        if maps and self.anomaly_map is None:
+            raise InputError("this detector knows no anomaly maps, as an older gannext made it: train it again")
+        if self.tiling:  # large pictures: one in hand, the next one on its way
+            for prepared in prepare(spread(images), None, self.config.channels, ahead=1):
+                yield self._judge_tiles(prepared, self.tiling, batch_size, reconstruct, maps)
+            return
+        stream = prepare(spread(images), self.config.size, self.config.channels, ahead=2 * batch_size)
+        while batch := list(islice(stream, batch_size)):
+            yield from self._judge(batch, reconstruct, maps)
 
-    def _prepare(self, images: Iterable[OneImage], ahead: int) -> Iterator[tuple[str, Pixels | InputError]]:
-        """Names and pixels at the detector's size, in order, decoded by threads `ahead` of their use."""
-        with ThreadPoolExecutor(DECODING_THREADS) as pool:
-            waiting: deque[tuple[str, Future[Pixels | InputError]]] = deque()
-            for position, image in enumerate(images):
-                name = str(image) if isinstance(image, (str, Path)) else str(position)
-                waiting.append((name, pool.submit(self._pixels, image)))
-                if len(waiting) > ahead:
-                    name, pixels = waiting.popleft()
-                    yield name, pixels.result()
-            while waiting:
-                name, pixels = waiting.popleft()
-                yield name, pixels.result()
-
-    def _pixels(self, image: OneImage) -> Pixels | InputError:
-        channels = self.config.channels
-        if isinstance(image, (str, Path)):
-            try:
-                pixels = decode_image(image, channels)
-            except InputError as error:
-                return error
-        elif isinstance(image, Image.Image):
-            pixels = to_pixels(image, channels)
-        elif isinstance(image, Tensor):
-            array = image.detach().cpu().numpy()
-            pixels = array_to_pixels(array.transpose(1, 2, 0) if array.ndim == 3 else array, channels)
-        else:
-            pixels = array_to_pixels(image, channels)
-        return resize(pixels, self.config.size)
-
-    def _judge(self, batch: Sequence[tuple[str, Pixels | InputError]], reconstruct: bool) -> Iterator[Prediction]:
-        good = [pixels for _, pixels in batch if not isinstance(pixels, InputError)]
+    def _judge(self, batch: Sequence[Prepared], reconstruct: bool, maps: bool) -> Iterator[Prediction]:
+        good = [p.pixels for p in batch if not isinstance(p.pixels, InputError)]
         if good:
-            stacked = torch.from_numpy(np.stack(good)).permute(0, 3, 1, 2).contiguous()
-            raw, x_hat = self.score(stacked)
-            scores = raw.double().cpu().numpy()
-            p_values = self.calibration.p_values(scores)
-            abnormal = self.calibration.is_abnormal(scores)
-            pictures = denormalise(x_hat).permute(0, 2, 3, 1).cpu().numpy() if reconstruct else None
+            view = self.look(stacked(good), parts=maps)
+            pictures = to_pictures(view.x_hat) if reconstruct else None
+            values = self._maps(view) if maps else None
         index = 0
-        for name, pixels in batch:
-            if isinstance(pixels, InputError):
-                yield Prediction(name, error=str(pixels))
+        for prepared in batch:
+            if isinstance(prepared.pixels, InputError):
+                yield Prediction(prepared.name, error=str(prepared.pixels))
                 continue
-            yield Prediction(
-                name,
-                float(scores[index]),
-                float(p_values[index]),
-                bool(abnormal[index]),
+            yield self._prediction(
+                prepared.name,
+                view.scores[index],
                 None if pictures is None else pictures[index],
+                None if values is None else resize_map(values[index], prepared.size),
             )
             index += 1
 
+    def _judge_tiles(self, prepared: Prepared, tiling: Tiling, batch_size: int, reconstruct: bool, maps: bool) -> Prediction:
+        """Judges one picture by its tiles: the largest score, and the blended reconstructions and maps."""
+        pixels, side = prepared.pixels, (tiling.side, tiling.side)
+        try:
+            if isinstance(pixels, InputError):
+                raise pixels
+            tiling.check(prepared.size, prepared.name)
+        except InputError as error:
+            return Prediction(prepared.name, error=str(error))
+        score = -np.inf
+        picture = Blend(tiling, np.empty(pixels.shape, np.uint8)) if reconstruct else None
+        values = Blend(tiling, np.empty((*prepared.size, 1), np.float32)) if maps else None
+        boxes = tiling.boxes(prepared.size)
+        while batch := list(islice(boxes, batch_size)):
+            tiles = [pixels[b.top : b.top + tiling.side, b.left : b.left + tiling.side] for b in batch]
+            view = self.look(stacked([resize(tile, self.config.size) for tile in tiles]), parts=maps)
+            score = max(score, float(view.scores.max()))
+            for box, tile in zip(batch, to_pictures(view.x_hat) if picture else (), strict=False):
+                picture.add(box, resize(tile, side))  # type: ignore[union-attr]
+            for box, tile_map in zip(batch, self._maps(view) if values else (), strict=False):
+                values.add(box, resize_map(tile_map, side)[..., None])  # type: ignore[union-attr]
+        for blend in (picture, values):
+            if blend:
+                blend.finish()
+        return self._prediction(prepared.name, score, picture.out if picture else None, values.out[..., 0] if values else None)
 
-def spread(images: OneImage | Iterable[OneImage]) -> Iterable[OneImage]:
-    """One image, a folder, a batch in one array or tensor, or a mixture of these, as single images."""
-    if isinstance(images, (str, Path)):
-        yield from find_images([images]) if Path(images).is_dir() else [images]
-    elif isinstance(images, (np.ndarray, Tensor)):
-        if images.ndim == 4:
-            yield from images
-        else:
-            yield images
-    elif isinstance(images, Image.Image):
-        yield images
-    elif isinstance(images, Iterable):
-        for image in images:
-            yield from spread(image)
-    else:
-        raise InputError(f"{type(images).__name__} is no image: give paths, PIL images, NumPy arrays or torch tensors")
+    def _maps(self, view: View) -> NDArray[np.float32]:
+        """Maps (n, H, W) at the detector's size."""
+        assert self.anomaly_map is not None and view.parts is not None
+        return self.anomaly_map.combine(view.parts)
+
+    def _prediction(
+        self, name: str, score: float, reconstruction: Pixels | None, anomaly_map: NDArray[np.float32] | None
+    ) -> Prediction:
+        return Prediction(
+            name,
+            float(score),
+            float(self.calibration.p_values(score)),
+            bool(self.calibration.is_abnormal(score)),
+            reconstruction,
+            anomaly_map,
+        )
+
+
+def read_anomaly_map(metadata: Mapping[str, Any]) -> AnomalyMap:
+    """The AnomalyMap that `asdict` made this of."""
+    pixels = metadata["pixels"]
+    calibration = PixelCalibration(tuple(pixels["rates"]), tuple(pixels["thresholds"]), pixels["fpr"])
+    return AnomalyMap(metadata["kind"], tuple(metadata["scales"]), metadata["smoothing"], calibration)
+
+
+def stacked(pixels: Sequence[Pixels]) -> Tensor:
+    """Arrays (H, W, C) of one size as a tensor (N, C, H, W)."""
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
+
+
+def to_pictures(x_hat: Tensor) -> NDArray[np.uint8]:
+    """Reconstructions (N, C, H, W) in about [-1, 1] as bytes (N, H, W, C)."""
+    return np.asarray(denormalise(x_hat).permute(0, 2, 3, 1).cpu().numpy())

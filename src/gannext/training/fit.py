@@ -23,9 +23,9 @@ from torch.utils.data import DataLoader
 
 from gannext import __version__
 from gannext.data import EpochSampler, Split, make_loader
-from gannext.detection import Detector, find_device, score_batches
+from gannext.detection import Detector, calibrate, calibrate_tiles, find_device
 from gannext.networks import NetworkConfig
-from gannext.runtime import Calibration, InputError, write_atomically
+from gannext.runtime import Calibration, InputError, Tiling, write_atomically
 from gannext.training.callbacks import LAST, EpochLines, MetricsTable, Pictures, SaveOnInterrupt, Throughput
 from gannext.training.cost import training_macs
 from gannext.training.module import GanModule
@@ -44,6 +44,8 @@ class TrainConfig:
         epochs: passes over the training images.
         max_steps: stop after so many steps, if that comes first.
         fpr: false-positive rate that the detector's threshold keeps.
+        pixel_fpr: share of normal pixels that the threshold of its anomaly maps calls abnormal.
+        tiling: how pictures are cut into tiles; the split's images are then tiles too.
         seed: of all randomness.
         accelerator, devices, precision: Lightning's, such as "cpu", 1 and "32-true".
         workers: processes that decode images which are streamed.
@@ -61,6 +63,8 @@ class TrainConfig:
     workers: int = 2
     provenance: dict[str, Any] = field(default_factory=dict)
     max_steps: int | None = None
+    pixel_fpr: float = 0.01
+    tiling: Tiling | None = None
 
 
 class Batches(LightningDataModule):
@@ -79,9 +83,10 @@ class Batches(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Tensor]:
         assert self.trainer is not None
         world = self.trainer.world_size
-        sampler = EpochSampler(len(self.split.train), self.config.seed, self.trainer.global_rank, world)
+        images = self.split.train
+        sampler = EpochSampler(len(images), self.config.seed, self.trainer.global_rank, world, images.shuffle)
         sampler.epoch, sampler.start = self.position["epoch"], self.position["start"]
-        return self._loader(self.split.train, sampler)
+        return self._loader(images, sampler)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         return self._loader(self.split.held_out, None)
@@ -189,9 +194,6 @@ def fit(
 
 def calibrated(config: TrainConfig, split: Split, module: GanModule) -> Detector:
     """The Detector of a module's networks, calibrated on the split's held-out images."""
-    generator, discriminator = module.generator.eval(), module.discriminator.eval()
-    held_out = make_loader(split.held_out, config.recipe.batch_size, workers=config.workers)
-    scores = score_batches(generator, discriminator, config.recipe.scoring, held_out)
     provenance = {
         **config.provenance,
         "recipe": asdict(config.recipe),
@@ -209,8 +211,17 @@ def calibrated(config: TrainConfig, split: Split, module: GanModule) -> Detector
             "python": platform.python_version(),
         },
     }
-    calibration = Calibration(tuple(scores.tolist()), config.fpr)
-    return Detector(config.networks, generator.cpu(), discriminator.cpu(), config.recipe.scoring, calibration, provenance)
+    networks = module.generator, module.discriminator
+    uncalibrated = Calibration((0.0,))
+    detector = Detector(config.networks, *networks, config.recipe.scoring, uncalibrated, provenance, config.tiling)
+    kind = config.recipe.map
+    if config.tiling:
+        pictures = [split.held_out.source(i) for i in range(len(split.held_out))]
+        calibrate_tiles(detector, pictures, config.fpr, config.pixel_fpr, kind)
+    else:
+        held_out = make_loader(split.held_out, config.recipe.batch_size, workers=config.workers)
+        calibrate(detector, held_out, config.fpr, config.pixel_fpr, kind)
+    return detector.to("cpu")
 
 
 def device_count(devices: int | list[int]) -> int:
@@ -226,8 +237,9 @@ def check_training(config: TrainConfig, split: Split) -> None:
     if config.precision == "16-mixed" and (config.accelerator == "cpu" or not torch.cuda.is_available()):
         raise InputError("precision 16-mixed needs a GPU: pass bf16-mixed or 32-true on the CPU")
     if len(split.train) < config.recipe.batch_size * device_count(config.devices):
+        unit = "tiles an epoch" if config.tiling else "images"
         raise InputError(
-            f"{len(split.train)} images to train on are fewer than a batch of {config.recipe.batch_size}: "
+            f"{len(split.train)} {unit} to train on are fewer than a batch of {config.recipe.batch_size}: "
             f"add images, or pass --batch-size {max(1, min(16, len(split.train)))}"
         )
 

@@ -22,6 +22,7 @@ class Recipe:
         epochs_of: data sets that take another number of epochs.
         restart_below: the discriminator is initialised anew when its loss falls under this.
         scoring: weights of the anomaly score.
+        map: kind of anomaly map, a key of `gannext.detection.MAPS`.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Recipe:
     epochs_of: Mapping[str, int] = field(default_factory=dict)
     restart_below: float = 1e-5
     scoring: Scoring = field(default_factory=Scoring)
+    map: str = "reconstruction"
 
 
 RECIPES: dict[str, Recipe] = {

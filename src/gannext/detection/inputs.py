@@ -1,0 +1,90 @@
+"""From whatever a user gives to pixels for the networks: paths, PIL images, arrays and tensors."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from gannext.runtime import InputError, Pixels, array_to_pixels, decode_image, find_images, resize, to_pixels
+
+OneImage: TypeAlias = str | Path | Image.Image | NDArray[Any] | Tensor
+DECODING_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image on its way to the networks.
+
+    Attributes:
+        name: the file's path, or the position in the list given.
+        size: its own height and width.
+        pixels: bytes (H, W, C), or why there are none.
+    """
+
+    name: str
+    size: tuple[int, int]
+    pixels: Pixels | InputError
+
+
+def prepare(images: Iterable[OneImage], size: tuple[int, int] | None, channels: int, ahead: int) -> Iterator[Prepared]:
+    """The images in order, decoded by threads `ahead` of their use.
+
+    Args:
+        images: single images; see `spread`.
+        size: height and width that they are resized to; None leaves them as they are, to be tiled.
+        channels: 3 for RGB, 1 for grey.
+        ahead: how many images are decoded beforehand.
+    """
+    get_ready = partial(_prepare_one, size=size, channels=channels)
+    with ThreadPoolExecutor(min(DECODING_THREADS, ahead)) as pool:
+        waiting: deque[Future[Prepared]] = deque()
+        for position, image in enumerate(images):
+            name = str(image) if isinstance(image, (str, Path)) else str(position)
+            waiting.append(pool.submit(get_ready, name, image))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _prepare_one(name: str, image: OneImage, size: tuple[int, int] | None, channels: int) -> Prepared:
+    if isinstance(image, (str, Path)):
+        try:
+            pixels = decode_image(image, channels, large=size is None)
+        except InputError as error:
+            return Prepared(name, (0, 0), error)
+    elif isinstance(image, Image.Image):
+        pixels = to_pixels(image, channels)
+    elif isinstance(image, Tensor):
+        array = image.detach().cpu().numpy()
+        pixels = array_to_pixels(array.transpose(1, 2, 0) if array.ndim == 3 else array, channels)
+    else:
+        pixels = array_to_pixels(image, channels)
+    own_size = pixels.shape[0], pixels.shape[1]
+    return Prepared(name, own_size, pixels if size is None else resize(pixels, size))
+
+
+def spread(images: OneImage | Iterable[OneImage]) -> Iterable[OneImage]:
+    """One image, a folder, a batch in one array or tensor, or a mixture of these, as single images."""
+    if isinstance(images, (str, Path)):
+        yield from find_images([images]) if Path(images).is_dir() else [images]
+    elif isinstance(images, (np.ndarray, Tensor)):
+        if images.ndim == 4:
+            yield from images
+        else:
+            yield images
+    elif isinstance(images, Image.Image):
+        yield images
+    elif isinstance(images, Iterable):
+        for image in images:
+            yield from spread(image)
+    else:
+        raise InputError(f"{type(images).__name__} is no image: give paths, PIL images, NumPy arrays or torch tensors")
