@@ -6,26 +6,34 @@ from gannext.evaluation.display import Board, Display, open_display
 from gannext.evaluation.figures import overview
 from gannext.evaluation.floors import FLOORS, floor_scores
 from gannext.evaluation.literature import published_numbers
+from gannext.evaluation.inspect import Inspected, inspect
+from gannext.evaluation.localisation import Localisation, PixelMetrics
 from gannext.evaluation.metrics import Metrics, auroc, measure
 from gannext.evaluation.protocols import (
+    NO_TILES,
     WHY_THEY_DIFFER,
     BestEpochOnTest,
     batch_statistics,
     evaluate,
     published_auroc,
     published_scores,
+    scores_of_test,
 )
 from gannext.evaluation.table import PROTOCOLS, Row, markdown, read_rows, write_rows
 
 __all__ = [
     "FLOORS",
+    "NO_TILES",
     "PROTOCOLS",
     "WHY_THEY_DIFFER",
     "BestEpochOnTest",
     "Board",
     "Cell",
     "Display",
+    "Inspected",
+    "Localisation",
     "Metrics",
+    "PixelMetrics",
     "Row",
     "Settings",
     "accuracy_chart",
@@ -34,6 +42,7 @@ __all__ = [
     "check_models",
     "evaluate",
     "floor_scores",
+    "inspect",
     "leak_chart",
     "markdown",
     "measure",
@@ -44,6 +53,7 @@ __all__ = [
     "published_scores",
     "read_rows",
     "run_cells",
+    "scores_of_test",
     "unfinished",
     "write_rows",
 ]

@@ -9,15 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gannext.data import Split, make_loader
+from gannext.data import Split
 from gannext.detection import Detector, denormalise
 from gannext.runtime import write_atomically
 
 COLUMNS = 8
 
 
-def overview(detector: Detector, split: Split, path: Path) -> None:
-    """Writes a PNG: inputs, reconstructions and differences, verdicts, and the histogram of the scores.
+def overview(detector: Detector, split: Split, path: Path, scores: np.ndarray) -> None:
+    """Writes a PNG: inputs, reconstructions and differences, verdicts, and the histogram of the test images' scores (N,).
 
     Shows the first normal and the first abnormal test images, chosen by nothing; without test
     images, held-out normal ones.
@@ -37,7 +37,7 @@ def overview(detector: Detector, split: Split, path: Path) -> None:
         axes.set_axis_off()
     for index, (kind, images) in enumerate(groups.items()):
         draw_group(grid[3 * index : 3 * index + 3], kind, images, detector)
-    draw_histogram(right.subplots(), detector, split)
+    draw_histogram(right.subplots(), detector, split, scores)
 
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
@@ -68,11 +68,10 @@ def draw_group(rows: np.ndarray, kind: str, images: Tensor, detector: Detector) 
         axes.set_title(f"{score:.3f}\n{'abnormal' if abnormal else 'normal'}", fontsize=7, color=colour, pad=2)
 
 
-def draw_histogram(axes: Axes, detector: Detector, split: Split) -> None:
+def draw_histogram(axes: Axes, detector: Detector, split: Split, scores: np.ndarray) -> None:
     """Scores of held-out and of test images, with the threshold."""
     series = {"held-out normal": np.asarray(detector.calibration.scores)}
     if len(split.test):
-        scores = detector.score_batches(make_loader(split.test, 128))
         labels = split.labels.numpy()
         series |= {"test normal": scores[~labels], "test abnormal": scores[labels]}
     series = {name: values for name, values in series.items() if len(values)}

@@ -21,18 +21,47 @@ WHY_THEY_DIFFER = (
     "by label, which gives the label away, and picks its epoch on the test set; the honest one does neither."
 )
 PUBLISHED_BATCH = 128
+NO_TILES = "the published protocol knows no tiles: leave --protocol out, or train without --tile"
 
 
-def evaluate(detector: Detector, split: Split, batch_size: int = 128, workers: int = 0) -> Metrics:
+def evaluate(
+    detector: Detector, split: Split, batch_size: int = 128, workers: int = 0, scores: NDArray[np.float64] | None = None
+) -> Metrics:
     """The honest protocol: evaluation mode, raw scores, the calibrated threshold, the test split alone.
+
+    Args:
+        detector, split: what to measure, and on what.
+        batch_size, workers: see `scores_of_test`.
+        scores: what `scores_of_test` gave, where it was called before.
 
     Raises:
         InputError: the test set lacks normal or abnormal images.
     """
     if split.untestable:
         raise InputError(split.untestable.rstrip("."))
-    scores = detector.score_batches(make_loader(split.test, batch_size, workers=workers))
+    scores = scores_of_test(detector, split, batch_size, workers) if scores is None else scores
     return measure(scores, split.labels, detector.calibration.threshold)
+
+
+def scores_of_test(detector: Detector, split: Split, batch_size: int = 128, workers: int = 0) -> NDArray[np.float64]:
+    """Raw scores (N,) of the test images, of a detector with tiles by their whole pictures.
+
+    Args:
+        detector, split: what to measure, and on what.
+        batch_size: images or tiles that go through the networks together.
+        workers: processes that decode streamed images.
+
+    Raises:
+        InputError: a picture can no longer be read.
+    """
+    if detector.tiling is None:
+        return detector.score_batches(make_loader(split.test, batch_size, workers=workers))
+    scores = []
+    for prediction in detector.predict_iter((split.test.source(i) for i in range(len(split.test))), batch_size=batch_size):
+        if prediction.score is None:
+            raise InputError(str(prediction.error))
+        scores.append(prediction.score)
+    return np.asarray(scores)
 
 
 @contextmanager
@@ -84,7 +113,13 @@ def batch_at(split: Split, positions: list[int]) -> Tensor:
 
 
 def published_auroc(detector: Detector, split: Split, shuffle: int | None = None) -> float:
-    """The AUROC that the published procedure gives a detector's weights; `shuffle` as in `published_scores`."""
+    """The AUROC that the published procedure gives a detector's weights; `shuffle` as in `published_scores`.
+
+    Raises:
+        InputError: the detector has tiles, which the published procedure does not know, or a class is missing.
+    """
+    if detector.tiling:
+        raise InputError(NO_TILES)
     if split.untestable:
         raise InputError(split.untestable.rstrip("."))
     return auroc(*published_scores(detector.generator, detector.discriminator, detector.scoring, split, shuffle))
