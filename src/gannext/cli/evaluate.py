@@ -1,15 +1,20 @@
-"""Measures a detector's accuracy on a test set: by default the one that belongs to its training data."""
+"""Measures a detector's accuracy on a test set: by default the one that belongs to its training data. Where the test set
+has masks, it is also measured how well the anomaly maps show the defects."""
 
 import argparse
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gannext.cli.options import add_device_option, positive, rate, show, warn
-from gannext.runtime import Calibration, InputError, write_text
+from gannext.cli.options import add_device_option, add_threshold_options, add_tile_options, adjust, positive, show, warn
+from gannext.runtime import InputError, write_text
 
 if TYPE_CHECKING:
-    from gannext.evaluation import Metrics
+    from gannext.data import Split
+    from gannext.detection import Detector
+    from gannext.evaluation import Inspected, Metrics, PixelMetrics
+    from gannext.inspection import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="honest",
         help="published: also measure as the papers' code does, beside the honest number",
     )
-    parser.add_argument("--fpr", type=rate, metavar="RATE", help="another false-positive rate for the threshold")
+    add_threshold_options(parser)
+    add_tile_options(parser, stored=True)
     parser.add_argument("--batch-size", type=positive, default=128, metavar="N", help="images scored together")
     add_device_option(parser)
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the numbers to this JSON file too")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write an HTML report with pictures and a threshold slider")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,11 +43,10 @@ def run(args: argparse.Namespace) -> int:
 
     from gannext.data import DataConfig, load_split
     from gannext.detection import Detector
-    from gannext.evaluation import evaluate, published_auroc
+    from gannext.evaluation import NO_TILES, evaluate, inspect, published_auroc
 
     detector = Detector.load(args.detector, args.device)
-    if args.fpr is not None:
-        detector.calibration = Calibration(detector.calibration.scores, args.fpr)
+    adjust(detector, args)
     stored: dict[str, Any] = dict(detector.provenance.get("data") or {})
     if not stored and not (args.dataset or args.data_root):
         raise InputError(f"{args.detector} does not say what data it was made from: pass --dataset or --data-root")
@@ -60,14 +66,31 @@ def run(args: argparse.Namespace) -> int:
             stored.get("train_images"),
             args.test_images or stored.get("test_images"),
             stored.get("seed", 0),
+            tile=detector.tiling.side if detector.tiling else None,
         ),
         test_only=True,
     )
     for sentence in split.unreadable:
         warn(sentence)
-    metrics = evaluate(detector, split, args.batch_size)
+    if detector.tiling and args.protocol == "published":
+        raise InputError(NO_TILES)
+    report = None
+    if args.report:
+        from gannext.inspection import Report
+
+        threshold = detector.anomaly_map.pixels.threshold if detector.anomaly_map else None
+        report = Report(str(stored["dataset"]), detector.calibration, threshold, len(split.test))
+    found = None
+    if report or (split.has_masks and detector.anomaly_map):
+        found = inspect(detector, split, args.batch_size, report)
+    metrics = evaluate(detector, split, args.batch_size, scores=found.scores if found else None)
     result: dict[str, Any] = {"honest": metrics.as_dict()}
     print_metrics(metrics, detector.calibration.fpr)
+    for sentence in found.faults if found else ():
+        warn(sentence)
+    if found and found.localisation:
+        result["localisation"] = found.localisation.as_dict()
+        print_localisation(found.localisation)
     if detector.calibration.shortfall:
         warn(detector.calibration.shortfall)
     if args.protocol == "published":
@@ -75,7 +98,43 @@ def run(args: argparse.Namespace) -> int:
         print_protocols(metrics.auroc, result["published"])
     if args.output:
         write_text(args.output, json.dumps(result, indent=2) + "\n")
+    if report and found:
+        write_report(report, args, detector, split, found)
     return 0
+
+
+def write_report(
+    report: "Report",
+    args: argparse.Namespace,
+    detector: "Detector",
+    split: "Split",
+    found: "Inspected",
+) -> None:
+    """Writes the HTML report, and says where it is."""
+    from gannext.cli.reporting import footer, settings_of
+
+    figures = {}
+    if found.localisation:
+        figures = {"pixel AUROC": f"{found.localisation.auroc:.3f}", "AUPRO": f"{found.localisation.aupro:.3f}"}
+    normal = int((~split.labels).sum())
+    subtitle = (
+        f"{normal} normal and {len(split.labels) - normal} abnormal test images, judged by {args.detector} "
+        f"on {time.strftime('%Y-%m-%d')}"
+    )
+    report.write(
+        args.report, subtitle, settings_of(detector, args.detector), figures, [*split.unreadable, *found.faults], footer()
+    )
+    show(f"\nReport: {args.report}")
+
+
+def print_localisation(metrics: "PixelMetrics") -> None:
+    """The localisation metrics, for a terminal."""
+    show(f"\nLocalisation, on {metrics.images} images with {metrics.regions} marked defects:")
+    show(f"  pixel AUROC              {metrics.auroc:.3f}")
+    show(f"  pixel average precision  {metrics.average_precision:.3f}")
+    show(f"  AUPRO up to 30 % FPR     {metrics.aupro:.3f}")
+    show(f"  at the pixel threshold {metrics.threshold:.5g}:")
+    show(f"    of the defects' pixels found {metrics.tpr:.3f}   of the normal pixels {metrics.fpr:.3f}")
 
 
 def print_metrics(metrics: "Metrics", fpr: float) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gannext.runtime import InputError, unknown
+from gannext.runtime import InputError, Tiling, unknown
 
 SIDES = (32, 1024)
+DEFAULT_SIZE = (32, 32)  # this very object where --image-size was not given
+LARGEST_TILE = 8192
 
 
 class Parser(argparse.ArgumentParser):
@@ -133,9 +135,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--image-size",
         "--isize",
         type=size,
-        default=(32, 32),
+        default=DEFAULT_SIZE,
         metavar="S",
-        help="side that images are resized to, 32 to 1024, or HEIGHTxWIDTH (default: 32)",
+        help="side that images, or tiles, are resized to, 32 to 1024, or HEIGHTxWIDTH (default: 32, or the tile's side)",
     )
     group.add_argument("--channels", "--nc", type=int, choices=(1, 3), default=3, help="3 for colour, 1 for grey")
     group.add_argument("--dim", "--ngf", type=positive, metavar="D", help="generator's width (gannext: 40; the others: 64)")
@@ -174,6 +176,57 @@ def add_device_option(parser: argparse._ActionsContainer) -> None:
         default="auto",
         help="where the networks run; auto takes a GPU where there is one",
     )
+
+
+def add_tile_options(parser: argparse._ActionsContainer, *, stored: bool) -> None:
+    """`--tile` and `--overlap`; `stored`: whether the detector has a setting of its own."""
+    instead = " (default: the detector's own setting)" if stored else ""
+    parser.add_argument(
+        "--tile",
+        type=number(int, SIDES[0], LARGEST_TILE),
+        metavar="SIDE",
+        help=f"cut large pictures into tiles of SIDExSIDE pixels instead of resizing them{instead}",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=number(float, 0, 0.75),
+        metavar="SHARE",
+        help=f"share of a tile that its neighbour covers too, 0 to 0.75{instead or ' (default: 0.25)'}",
+    )
+
+
+def add_threshold_options(parser: argparse._ActionsContainer) -> None:
+    """`--fpr` and `--pixel-fpr`, which move a detector's thresholds."""
+    parser.add_argument("--fpr", type=rate, metavar="RATE", help="another false-positive rate for the threshold")
+    parser.add_argument(
+        "--pixel-fpr", type=rate, metavar="RATE", help="another false-positive rate for the threshold of the anomaly maps"
+    )
+
+
+def adjust(detector: Any, args: argparse.Namespace) -> None:
+    """Gives a loaded detector the thresholds and tiles that the options ask for."""
+    from dataclasses import replace
+
+    if args.fpr is not None:
+        detector.calibration = replace(detector.calibration, fpr=args.fpr)
+    if args.pixel_fpr is not None and detector.anomaly_map:
+        pixels = replace(detector.anomaly_map.pixels, fpr=args.pixel_fpr)
+        detector.anomaly_map = replace(detector.anomaly_map, pixels=pixels)
+    tiling = tiling_of(args, detector.tiling)
+    if tiling != detector.tiling:
+        detector.tiling = tiling
+        warn("the detector was calibrated with other tiles: its p-values, threshold and false-positive rate are not exact")
+
+
+def tiling_of(args: argparse.Namespace, stored: Tiling | None = None) -> Tiling | None:
+    """The tiles that the options ask for, or the stored ones."""
+    if args.tile is None and args.overlap is None:
+        return stored
+    side = args.tile or (stored.side if stored else None)
+    if side is None:
+        raise InputError("--overlap says how far tiles overlap, and there are none: pass --tile too")
+    own = stored.overlap if stored else Tiling(side).overlap
+    return Tiling(side, own if args.overlap is None else args.overlap)
 
 
 def from_yaml(path: Path, parser: argparse.ArgumentParser) -> list[str]:

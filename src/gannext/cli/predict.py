@@ -1,11 +1,19 @@
-"""Judges images with a detector: a score, a p-value and a verdict for each. Neither the training data nor a test set
-is needed. The exit code is 1 where an image could not be read, and 0 otherwise, whatever the verdicts."""
+"""Judges images with a detector: a score, a p-value and a verdict for each, and where the anomaly is. Neither the
+training data nor a test set is needed. The exit code is 1 where an image could not be read, and 0 otherwise, whatever
+the verdicts."""
 
 import argparse
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gannext.cli.options import add_device_option, positive, rate, show, warn
-from gannext.runtime import Calibration, InputError, Prediction, as_csv, as_json, as_table, find_images, write_text
+from gannext.cli.options import add_device_option, add_threshold_options, add_tile_options, adjust, positive, show, warn
+from gannext.runtime import InputError, Prediction, as_csv, as_json, as_table, decode_image, find_images, write_text
+
+if TYPE_CHECKING:
+    from gannext.detection import Detector
+    from gannext.inspection import MapsFolder, Report
 
 WRITERS = {"table": lambda rows: as_table(rows) + "\n", "csv": as_csv, "json": as_json}
 
@@ -17,7 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=tuple(WRITERS), default="table", help="what is printed")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the results to FILE.csv or FILE.json too")
     parser.add_argument("--reconstructions", type=Path, metavar="FOLDER", help="save the reconstructions as PNG")
-    parser.add_argument("--fpr", type=rate, metavar="RATE", help="another false-positive rate for the threshold")
+    parser.add_argument(
+        "--maps",
+        type=Path,
+        metavar="FOLDER",
+        help="save overlays, reconstructions and anomaly maps as pictures, and the abnormal regions as COCO JSON",
+    )
+    parser.add_argument(
+        "--map-format", choices=("png", "npy"), default="png", help="anomaly maps as 16-bit PNG, or as NumPy's floats"
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write an HTML report with pictures and a threshold slider")
+    add_threshold_options(parser)
+    add_tile_options(parser, stored=True)
     parser.add_argument("--batch-size", type=positive, default=32, metavar="N", help="images scored together")
     add_device_option(parser)
 
@@ -33,17 +52,36 @@ def run(args: argparse.Namespace) -> int:
     from gannext.detection import Detector
 
     detector = Detector.load(args.detector, args.device)
-    if args.fpr is not None:
-        detector.calibration = Calibration(detector.calibration.scores, args.fpr)
+    adjust(detector, args)
     if detector.calibration.shortfall:
         warn(detector.calibration.shortfall)
-    stream = detector.predict_iter(paths, batch_size=args.batch_size, reconstruct=args.reconstructions is not None)
+    folder, report = maps_folder(detector, args), report_on(detector, args, len(paths))
+    stream = detector.predict_iter(
+        paths,
+        batch_size=args.batch_size,
+        reconstruct=bool(args.reconstructions or folder or report),
+        maps=bool(folder or (report and detector.anomaly_map)),
+    )
     rows: list[Prediction] = []
     for position, row in enumerate(tqdm(stream, total=len(paths), desc="Judging", leave=False, disable=None)):
-        if row.reconstruction is not None:
+        if row.reconstruction is not None and args.reconstructions:
             save_reconstruction(row, args.reconstructions / f"{position:05d}_{Path(row.image).stem}.png")
-            row = Prediction(row.image, row.score, row.p_value, row.abnormal)
-        rows.append(row)
+        if folder or report:
+            pixels = None  # decoded once more, rather than kept for a whole batch
+            if row.error is None:
+                pixels = decode_image(row.image, detector.config.channels, large=detector.tiling is not None)
+            if folder and pixels is not None:
+                folder.add(row, pixels)
+            if report:
+                report.add(row, pixels)
+        rows.append(replace(row, reconstruction=None, anomaly_map=None))
+    if folder:
+        folder.finish()
+    if report:
+        from gannext.cli.reporting import footer, settings_of
+
+        subtitle = f"{len(rows)} images judged by {args.detector} on {time.strftime('%Y-%m-%d')}"
+        report.write(args.report, subtitle, settings_of(detector, args.detector), footer=footer())
     show(WRITERS[args.format](rows).rstrip("\n"))
     if args.output:
         write_text(args.output, WRITERS[args.output.suffix.lower()[1:]](rows))
@@ -51,6 +89,28 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         warn(f"{failed} of {len(rows)} images could not be read")
     return 1 if failed else 0
+
+
+def maps_folder(detector: "Detector", args: argparse.Namespace) -> "MapsFolder | None":
+    """What `--maps` asks for."""
+    if args.maps is None:
+        return None
+    if detector.anomaly_map is None:
+        raise InputError(f"{args.detector} knows no anomaly maps, as an older gannext made it: train it again, or drop --maps")
+    from gannext.inspection import MapsFolder
+
+    return MapsFolder(args.maps, detector.anomaly_map.pixels.threshold, args.map_format, {"detector": str(args.detector)})
+
+
+def report_on(detector: "Detector", args: argparse.Namespace, count: int) -> "Report | None":
+    """What `--report` asks for."""
+    if args.report is None:
+        return None
+    from gannext.inspection import Report
+
+    threshold = detector.anomaly_map.pixels.threshold if detector.anomaly_map else None
+    title = str(args.images[0]) if len(args.images) == 1 else f"{count} images"
+    return Report(title, detector.calibration, threshold, count)
 
 
 def save_reconstruction(row: Prediction, path: Path) -> None:

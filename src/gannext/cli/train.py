@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gannext.cli.options import (
+    DEFAULT_SIZE,
+    SIDES,
     add_device_option,
     add_model_options,
+    add_tile_options,
     count,
     from_yaml,
     gpu_ids,
@@ -21,6 +24,7 @@ from gannext.cli.options import (
     positive,
     rate,
     show,
+    tiling_of,
     warn,
     weight,
 )
@@ -35,7 +39,7 @@ LAST_RUN = "last"
 INTERRUPTED = 130  # what a shell calls a program that Ctrl-C ended
 RUN_OF_OTHER_RANKS = "GANNEXT_RUN"
 FREE_ON_RESUME = frozenset(
-    {"config", "resume", "epochs", "display", "device", "devices", "gpu_ids", "workers", "output", "fpr"}
+    {"config", "resume", "epochs", "display", "device", "devices", "gpu_ids", "workers", "output", "fpr", "pixel_fpr"}
 )
 
 
@@ -68,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="keep decoded images in memory, or decode them as they are needed; auto: memory up to 2 GiB",
     )
+    add_tile_options(data, stored=False)
     data.add_argument("--workers", type=count, default=2, metavar="N", help="processes that decode streamed images")
 
     add_model_options(parser)
@@ -117,6 +122,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of normal images that the threshold may call abnormal",
     )
     judging.add_argument(
+        "--pixel-fpr",
+        type=rate,
+        default=0.01,
+        metavar="RATE",
+        help="share of normal pixels that the threshold of the anomaly maps may call abnormal",
+    )
+    judging.add_argument(
         "--protocol",
         choices=("honest", "published"),
         default="honest",
@@ -153,6 +165,11 @@ def run(args: argparse.Namespace) -> int:
         args = resumed_arguments(args, folder)
     else:
         args.dataset = name
+    tiling = tiling_of(args)
+    if tiling and args.image_size is DEFAULT_SIZE:
+        if tiling.side > SIDES[1]:
+            raise InputError(f"tiles of {tiling.side} pixels are too large for the networks: pass --image-size to resize them")
+        args.image_size = (tiling.side, tiling.side)
     networks = network_config(args)
     recipe = recipe_of(args)
     accelerator, devices = device_of(args)
@@ -162,8 +179,12 @@ def run(args: argparse.Namespace) -> int:
 
     data = DataConfig(
         args.dataset, args.data_root, args.abnormal_class, args.image_size, args.channels,
-        args.train_images, args.test_images, args.seed, args.cache,
+        args.train_images, args.test_images, args.seed, args.cache, tiling.side if tiling else None,
     )  # fmt: skip
+    if tiling and args.protocol == "published":
+        from gannext.evaluation import NO_TILES
+
+        raise InputError(NO_TILES)
     split = load_split(data)
     report_split(args.dataset, split)
     epochs, max_steps = length_of_training(networks, recipe, args.dataset, len(split.train), args.epochs, args.budget)
@@ -178,8 +199,9 @@ def run(args: argparse.Namespace) -> int:
         }
     }
     config = TrainConfig(
-        networks, recipe, epochs, args.fpr, args.seed, accelerator, devices, args.precision, args.workers, provenance, max_steps
-    )
+        networks, recipe, epochs, args.fpr, args.seed, accelerator, devices, args.precision, args.workers, provenance,
+        max_steps, args.pixel_fpr, tiling,
+    )  # fmt: skip
     check_training(config, split)
     first = is_first_process()
     os.environ[RUN_OF_OTHER_RANKS] = str(folder)
@@ -187,7 +209,7 @@ def run(args: argparse.Namespace) -> int:
         make_folder(folder)
         write_text(folder / "config.yaml", as_yaml(args))
 
-    from gannext.evaluation import BestEpochOnTest, Board, Display, open_display, overview
+    from gannext.evaluation import BestEpochOnTest, Board, Display, open_display, overview, scores_of_test
 
     best = BestEpochOnTest(split) if args.protocol == "published" and split.untestable is None else None
     callbacks: list[Any] = [best] if best else []
@@ -209,9 +231,10 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"training stopped because {stop}; {kept} in {folder}: try a smaller --lr") from None
     if not first:
         return 0
-    overview(detector, split, folder / "pictures" / "overview.png")
+    scores = scores_of_test(detector, split)
+    overview(detector, split, folder / "pictures" / "overview.png", scores)
     save_examples(split, folder / "examples")
-    report_result(detector, split, folder, best)
+    report_result(detector, split, scores, folder, best)
     show(f"\nDetector: {folder / 'detector.gannext'}")
     show(f"Judge images:  gannext predict {folder / 'detector.gannext'} {folder / 'examples'}")
     if args.display:
@@ -312,17 +335,22 @@ def report_split(dataset: str, split: "Split") -> None:
         warn(sentence)
     if split.unreadable:
         warn(f"{len(split.unreadable)} unreadable {'file was' if len(split.unreadable) == 1 else 'files were'} skipped")
+    from gannext.data import TileImages
+
     abnormal = int(split.labels.sum())
+    training = f"{len(split.train)} normal images"
+    if isinstance(split.train, TileImages):
+        training = f"{len(split.train)} tiles an epoch of {len(split.train.paths)} normal pictures"
     left_out = f", class {split.abnormal_class!r} left out" if split.abnormal_class else ""
     show(
-        f"Data: {dataset}{left_out}: {len(split.train)} normal images to train on, {len(split.held_out)} held out to "
+        f"Data: {dataset}{left_out}: {training} to train on, {len(split.held_out)} held out to "
         f"calibrate, {len(split.test) - abnormal} normal and {abnormal} abnormal to test"
     )
     if split.train.streams:
         show("The images do not fit into memory and are decoded as they are needed.")
 
 
-def report_result(detector: "Detector", split: "Split", folder: Path, best: Any) -> None:
+def report_result(detector: "Detector", split: "Split", scores: Any, folder: Path, best: Any) -> None:
     """Prints the accuracy and writes it to evaluation.json."""
     from gannext.cli.evaluate import print_metrics, print_protocols
     from gannext.evaluation import evaluate, published_auroc
@@ -332,7 +360,7 @@ def report_result(detector: "Detector", split: "Split", folder: Path, best: Any)
     if split.untestable:
         show(f"\n{split.untestable}")
         return
-    metrics = evaluate(detector, split)
+    metrics = evaluate(detector, split, scores=scores)
     result: dict[str, Any] = {"honest": metrics.as_dict()}
     print_metrics(metrics, detector.calibration.fpr)
     if best:
@@ -343,7 +371,11 @@ def report_result(detector: "Detector", split: "Split", folder: Path, best: Any)
 
 def save_examples(split: "Split", folder: Path, each: int = 4) -> None:
     """A few test images as files, to try the detector on; held-out ones where there is no test set."""
+    from shutil import copyfile
+
     from torchvision.transforms.functional import to_pil_image
+
+    from gannext.data import TileImages
 
     source, kinds, labels = split.test, split.kinds, split.labels.tolist()
     if not labels:
@@ -354,5 +386,9 @@ def save_examples(split: "Split", folder: Path, each: int = 4) -> None:
         positions = [i for i, label in enumerate(labels) if label is abnormal]
         step = max(1, len(positions) // each)
         for index, position in enumerate(positions[::step][:each]):
-            name = f"{'abnormal' if abnormal else 'normal'}_{index}_{kinds[position]}.png"
-            to_pil_image(source[position]).save(folder / name)
+            name = f"{'abnormal' if abnormal else 'normal'}_{index}_{kinds[position]}"
+            file = source.source(position)
+            if isinstance(split.train, TileImages) and isinstance(file, Path):  # a tile alone is no picture to be tiled
+                copyfile(file, folder / f"{name}{file.suffix}")
+            else:
+                to_pil_image(source[position]).save(folder / f"{name}.png")

@@ -5,8 +5,8 @@ from gannext.evaluation.charts import accuracy_chart, leak_chart
 from gannext.evaluation.display import Board, Display, open_display
 from gannext.evaluation.figures import overview
 from gannext.evaluation.floors import FLOORS, floor_scores
-from gannext.evaluation.literature import published_numbers
 from gannext.evaluation.inspect import Inspected, inspect
+from gannext.evaluation.literature import published_numbers
 from gannext.evaluation.localisation import Localisation, PixelMetrics
 from gannext.evaluation.metrics import Metrics, auroc, measure
 from gannext.evaluation.protocols import (
