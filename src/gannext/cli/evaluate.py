@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from gannext.evaluation import Inspected, Metrics, PixelMetrics
     from gannext.inspection import Report
 
+SENTENCES = 20  # about masks, that a terminal shows
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `gannext evaluate`."""
@@ -86,8 +88,11 @@ def run(args: argparse.Namespace) -> int:
     metrics = evaluate(detector, split, args.batch_size, scores=found.scores if found else None)
     result: dict[str, Any] = {"honest": metrics.as_dict()}
     print_metrics(metrics, detector.calibration.fpr)
-    for sentence in found.faults if found else ():
+    faults = found.faults if found else []
+    for sentence in faults[:SENTENCES]:
         warn(sentence)
+    if len(faults) > SENTENCES:
+        warn(f"{len(faults) - SENTENCES} more masks are missing or of no use")
     if found and found.localisation:
         result["localisation"] = found.localisation.as_dict()
         print_localisation(found.localisation)

@@ -40,8 +40,9 @@ def find_masks(root: Path, images: Sequence[Path]) -> tuple[list[Path | None], l
             unused.discard(mask)
         elif has_masks:
             faults.append(f"{image} has no mask, which would be {FOLDER}/{place}/{stem}{ENDING}.png: {LEFT_OUT}")
+    places = {image.parent.name for image in images}
     for path in sorted(unused):
-        if path.parent.name in {image.parent.name for image in images}:
+        if path.parent.name in places:
             faults.append(f"{path} is the mask of no image in test/{path.parent.name}: name it after its image")
     return masks, faults
 

@@ -8,12 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gannext.detection.detector import Detector, View, stacked
+from gannext.detection.detector import Detector, View
 from gannext.detection.inputs import OneImage, prepare
 from gannext.detection.maps import AnomalyMap, default_smoothing
-from gannext.runtime import BINS, Calibration, InputError, PixelCalibration, count, resize
-
-TILES_TOGETHER = 32
+from gannext.runtime import BINS, Calibration, InputError, PixelCalibration, count
 
 
 def calibrate(
@@ -69,7 +67,7 @@ def calibrate_tiles(
     detector.anomaly_map = replace(detector.anomaly_map, scales=means.result())
     counts = np.zeros(BINS, np.int64)
     scores: list[float] = []
-    for prediction in detector.predict_iter(pictures, batch_size=TILES_TOGETHER, maps=True):
+    for prediction in detector.predict_iter(pictures, maps=True):
         if prediction.score is None or prediction.anomaly_map is None:
             raise InputError(str(prediction.error))
         scores.append(prediction.score)
@@ -106,13 +104,9 @@ class PartMeans:
 
 def views_of_tiles(detector: Detector, pictures: Iterable[OneImage]) -> Iterator[View]:
     """What the networks see in the tiles of pictures; one that cannot be used is passed over."""
-    assert detector.tiling is not None
-    side = detector.tiling.side
+    tiling = detector.tiling
+    assert tiling is not None
     for prepared in prepare(pictures, None, detector.config.channels, ahead=1):
-        pixels = prepared.pixels
-        if isinstance(pixels, InputError) or min(prepared.size) < side:
-            continue
-        boxes = list(detector.tiling.boxes(prepared.size))
-        for start in range(0, len(boxes), TILES_TOGETHER):
-            tiles = [pixels[b.top : b.top + side, b.left : b.left + side] for b in boxes[start : start + TILES_TOGETHER]]
-            yield detector.look(stacked([resize(t, detector.config.size) for t in tiles]), parts=True)
+        if not isinstance(prepared.pixels, InputError) and min(prepared.size) >= tiling.side:
+            for _, view in detector.look_at_tiles(prepared.pixels, tiling, parts=True):
+                yield view

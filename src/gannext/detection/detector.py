@@ -19,6 +19,7 @@ from gannext.detection.score import Scoring, denormalise, normalise, score_batch
 from gannext.networks import NetworkConfig
 from gannext.runtime import (
     Blend,
+    Box,
     Calibration,
     InputError,
     PixelCalibration,
@@ -28,6 +29,8 @@ from gannext.runtime import (
     resize,
     resize_map,
 )
+
+PIXELS_TOGETHER = 4 * 256 * 256
 
 
 @dataclass(frozen=True)
@@ -153,9 +156,27 @@ class Detector:
         with torch.inference_mode():
             images = images.to(self.device)
             scores, x_hat = score_batch(self.generator, self.discriminator, self.scoring, images)
-            kind = self.anomaly_map.kind if self.anomaly_map else next(iter(MAPS))
-            made = MAPS[kind].parts(self.generator, self.discriminator, normalise(images), x_hat) if parts else None
+            made = None
+            if parts:
+                assert self.anomaly_map is not None
+                make = MAPS[self.anomaly_map.kind].parts
+                made = make(self.generator, self.discriminator, normalise(images), x_hat)
         return View(scores.double().cpu().numpy(), x_hat, made)
+
+    def look_at_tiles(
+        self, pixels: Pixels, tiling: Tiling, batch_size: int = 32, *, parts: bool = False
+    ) -> Iterator[tuple[list[Box], View]]:
+        """What the networks see in the tiles of a picture (H, W, C), a few tiles at a time.
+
+        However large the batch asked for, the tiles of one hold no more than PIXELS_TOGETHER pixels:
+        the networks' activations would need gigabytes.
+        """
+        side, (height, width) = tiling.side, self.config.size
+        together = min(batch_size, max(1, PIXELS_TOGETHER // (height * width)))
+        boxes = tiling.boxes((pixels.shape[0], pixels.shape[1]))
+        while batch := list(islice(boxes, together)):
+            tiles = [pixels[b.top : b.top + side, b.left : b.left + side] for b in batch]
+            yield batch, self.look(stacked([resize(tile, self.config.size) for tile in tiles]), parts=parts)
 
     def predict(
         self,
@@ -236,10 +257,7 @@ class Detector:
         score = -np.inf
         picture = Blend(tiling, np.empty(pixels.shape, np.uint8)) if reconstruct else None
         values = Blend(tiling, np.empty((*prepared.size, 1), np.float32)) if maps else None
-        boxes = tiling.boxes(prepared.size)
-        while batch := list(islice(boxes, batch_size)):
-            tiles = [pixels[b.top : b.top + tiling.side, b.left : b.left + tiling.side] for b in batch]
-            view = self.look(stacked([resize(tile, self.config.size) for tile in tiles]), parts=maps)
+        for batch, view in self.look_at_tiles(pixels, tiling, batch_size, parts=maps):
             score = max(score, float(view.scores.max()))
             for box, tile in zip(batch, to_pictures(view.x_hat) if picture else (), strict=False):
                 picture.add(box, resize(tile, side))  # type: ignore[union-attr]

@@ -14,7 +14,7 @@ from gannext.inspection.regions import find_regions
 from gannext.runtime import Pixels, Prediction, write_atomically, write_text
 
 REGIONS = "regions.json"
-LONGEST_STEM = 80  # characters: a file system takes 255 bytes, and our own endings come on top
+LONGEST_STEM = 40  # characters, of up to 4 bytes: a file system takes 255, and our own endings come on top
 
 
 class MapsFolder:
