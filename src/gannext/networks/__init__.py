@@ -3,7 +3,9 @@
 from gannext.networks.config import NetworkConfig
 from gannext.networks.discriminator import Discriminator
 from gannext.networks.encoder_decoder import Encoded, EncoderDecoder, EncoderDiscriminator, reconstruct
+from gannext.networks.energy import energies, gaussian_blur
 from gannext.networks.gannext import NORMS, GanNeXt
+from gannext.networks.judge import Judge
 from gannext.networks.profile import Cost, measure_cost
 from gannext.networks.registry import MODELS, Model, create_generator
 from gannext.networks.swin_unet import SwinUNet
@@ -18,11 +20,14 @@ __all__ = [
     "EncoderDecoder",
     "EncoderDiscriminator",
     "GanNeXt",
+    "Judge",
     "Model",
     "NetworkConfig",
     "SwinUNet",
     "UNet",
     "create_generator",
+    "energies",
+    "gaussian_blur",
     "measure_cost",
     "reconstruct",
 ]

@@ -112,6 +112,8 @@ class GanNeXt(nn.Module):
         kernel: side of the depthwise kernel, odd.
         norm: "bn" (batch norm) or "ln" (channels-first layer norm), everywhere.
         patch: side of the stem's patches.
+        outputs: channels of the output; by default as many as of the input.
+        scale: what each block's layer scale starts at.
 
     A side that is no multiple of `stride` = patch * 2**levels (16 by default) is padded by repeating
     the border and the reconstruction is cropped back.
@@ -126,6 +128,8 @@ class GanNeXt(nn.Module):
         kernel: int = 5,
         norm: str = "bn",
         patch: int = 2,
+        outputs: int | None = None,
+        scale: float = 1e-6,
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
@@ -134,16 +138,18 @@ class GanNeXt(nn.Module):
         self.stride = patch * 2 ** len(depths)
 
         def blocks(width: int, depth: int) -> nn.Sequential:
-            return nn.Sequential(*(Block(width, kernel, norm) for _ in range(depth)))
+            return nn.Sequential(*(Block(width, kernel, norm, scale) for _ in range(depth)))
 
         self.stem_in = nn.Sequential(nn.Conv2d(channels, dim, patch, stride=patch), make_norm(norm, dim))
         self.encoder = nn.ModuleList(blocks(w, n) for w, n in zip(widths, depths, strict=True))
-        self.skips = nn.ModuleList(Block(w, kernel, norm) for w in widths)
+        self.skips = nn.ModuleList(Block(w, kernel, norm, scale) for w in widths)
         self.downs = nn.ModuleList(Downsample(w, norm) for w in widths)
         self.bottom = blocks(2 * widths[-1], bottom)
         self.ups = nn.ModuleList(Upsample(w) for w in widths)
         self.decoder = nn.ModuleList(blocks(w, n) for w, n in zip(widths, depths, strict=True))
-        self.stem_out = nn.Sequential(nn.ConvTranspose2d(dim, 2 * dim, patch, stride=patch), nn.Conv2d(2 * dim, channels, 1))
+        self.stem_out = nn.Sequential(
+            nn.ConvTranspose2d(dim, 2 * dim, patch, stride=patch), nn.Conv2d(2 * dim, outputs or channels, 1)
+        )
         self.apply(initialise)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,49 @@
+"""Fixed filters in front of a judge: how strong an image's detail is, at several scales, around each pixel."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BANDS = (0.6, 1.0, 1.6, 2.6)
+"""Finer standard deviations of the differences of Gaussians, in pixels; the coarser ones are 1.6 times as wide."""
+POOLS = (0.6, 2.0)
+"""Standard deviations, in pixels, of the Gaussians that average the energies."""
+FLOOR = 1e-4  # of an energy, as the logarithm of nothing is minus infinity: a hundredth of [-1, 1]'s half, squared
+
+
+def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
+    """(N, C, H, W) blurred by a Gaussian of that standard deviation in pixels; the border is mirrored."""
+    reach = min(math.ceil(3 * sigma), min(x.shape[-2:]) - 1)
+    offsets = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
+    kernel = torch.exp(-offsets.square() / (2 * sigma * sigma))
+    kernel = kernel / kernel.sum()
+    channels = x.shape[1]
+    x = F.pad(x, (reach, reach, reach, reach), mode="reflect")
+    x = F.conv2d(x, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
+    return F.conv2d(x, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+
+
+def energies(x: Tensor) -> Tensor:
+    """Log energies of nine band-pass filters, and the local mean, at two widths; and the pixels themselves, at half the side.
+
+    (N, C, H, W) -> (N, 24 C, H/2, W/2), H and W even. The logarithm makes "too smooth" as far from
+    normal as "too busy", where a squared error calls whatever is smooth normal.
+    """
+    smooth = gaussian_blur(x, 0.7)
+    dx = F.pad(smooth[..., 1:] - smooth[..., :-1], (0, 1))
+    dy = F.pad(smooth[..., 1:, :] - smooth[..., :-1, :], (0, 0, 0, 1))
+    bands = [x - gaussian_blur(x, BANDS[0])]
+    bands += [gaussian_blur(x, sigma) - gaussian_blur(x, 1.6 * sigma) for sigma in BANDS]
+    bands += [dx, dy, (dx + dy) / math.sqrt(2), (dx - dy) / math.sqrt(2)]
+    squares = torch.cat(bands, 1).square()  # (N, 9 C, H, W)
+    maps = []
+    for pool in POOLS:
+        maps += [torch.log(gaussian_blur(squares, pool) + FLOOR), gaussian_blur(x, pool)]
+    return torch.cat([torch.cat(maps, 1)[:, :, ::2, ::2], F.pixel_unshuffle(x, 2)], 1)
+
+
+def energy_channels(channels: int) -> int:
+    """How many maps `energies` makes of an image with so many channels."""
+    return channels * ((len(BANDS) + 5) * len(POOLS) + len(POOLS) + 4)
