@@ -153,14 +153,17 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 GENERATOR_OPTIONS = ("dim", "depths", "bottom", "kernel", "norm", "patch")
 
 
-def network_config(args: argparse.Namespace) -> Any:
-    """The NetworkConfig that the options describe."""
+def network_config(args: argparse.Namespace, recipe: Any = None) -> Any:
+    """The NetworkConfig that the options describe, with a recipe's own networks where no option says otherwise."""
     from gannext.networks import MODELS, NetworkConfig, measure_cost
 
     if args.model not in MODELS:
         raise unknown("model", args.model, tuple(MODELS))
     options = {name: getattr(args, name) for name in GENERATOR_OPTIONS if getattr(args, name) is not None}
-    config = NetworkConfig(args.model, args.image_size, args.channels, options, args.ndf, args.nz)
+    discriminator = ""
+    if recipe is not None:
+        options, discriminator = {**recipe.generator, **options}, recipe.discriminator
+    config = NetworkConfig(args.model, args.image_size, args.channels, options, args.ndf, args.nz, discriminator)
     try:
         measure_cost(config.build_generator, config.channels, config.size)  # without allocating anything
     except ValueError as error:

@@ -170,8 +170,8 @@ def run(args: argparse.Namespace) -> int:
         if tiling.side > SIDES[1]:
             raise InputError(f"tiles of {tiling.side} pixels are too large for the networks: pass --image-size to resize them")
         args.image_size = (tiling.side, tiling.side)
-    networks = network_config(args)
     recipe = recipe_of(args)
+    networks = network_config(args, recipe)
     accelerator, devices = device_of(args)
 
     from gannext.data import DataConfig, load_split

@@ -4,12 +4,14 @@ from gannext.detection.calibrate import calibrate, calibrate_tiles
 from gannext.detection.detector import Detector
 from gannext.detection.device import find_device
 from gannext.detection.maps import MAPS, AnomalyMap, MapKind
-from gannext.detection.score import Scoring, denormalise, normalise, score_batch, score_batches
+from gannext.detection.score import AnyScoring, JudgeScoring, Scoring, denormalise, normalise, score_batch, score_batches
 
 __all__ = [
     "MAPS",
     "AnomalyMap",
+    "AnyScoring",
     "Detector",
+    "JudgeScoring",
     "MapKind",
     "Scoring",
     "calibrate",

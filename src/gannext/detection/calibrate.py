@@ -78,7 +78,7 @@ def calibrate_tiles(
 
 def unscaled_map(detector: Detector, kind: str) -> AnomalyMap:
     """A map whose parts can be made, and whose scales and threshold are still to come."""
-    return AnomalyMap(kind, (), default_smoothing(detector.config.size), PixelCalibration((0.5,), (0.0,)))
+    return AnomalyMap(kind, (), default_smoothing(kind, detector.config.size), PixelCalibration((0.5,), (0.0,)))
 
 
 class PartMeans:

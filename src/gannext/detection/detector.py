@@ -15,7 +15,15 @@ from gannext.detection.device import find_device
 from gannext.detection.file import read_detector, write_detector
 from gannext.detection.inputs import OneImage, Prepared, prepare, spread
 from gannext.detection.maps import MAPS, AnomalyMap
-from gannext.detection.score import Scoring, denormalise, normalise, score_batch, score_batches
+from gannext.detection.score import (
+    AnyScoring,
+    denormalise,
+    normalise,
+    score_batch,
+    score_batches,
+    scoring_as_dict,
+    scoring_of,
+)
 from gannext.networks import NetworkConfig
 from gannext.runtime import (
     Blend,
@@ -67,7 +75,7 @@ class Detector:
         config: NetworkConfig,
         generator: nn.Module,
         discriminator: nn.Module,
-        scoring: Scoring,
+        scoring: AnyScoring,
         calibration: Calibration,
         provenance: Mapping[str, Any] | None = None,
         tiling: Tiling | None = None,
@@ -104,7 +112,7 @@ class Detector:
             generator.load_state_dict(content.weights("generator"), assign=True)
             discriminator.load_state_dict(content.weights("discriminator"), assign=True)
             calibration = Calibration(tuple(metadata["calibration"]["scores"]), metadata["calibration"]["fpr"])
-            scoring = Scoring(**metadata["scoring"])
+            scoring = scoring_of(metadata["scoring"])
             tiling = Tiling(**metadata["tiling"]) if metadata.get("tiling") else None
             anomaly_map = read_anomaly_map(metadata["anomaly_map"]) if metadata.get("anomaly_map") else None
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -122,7 +130,7 @@ class Detector:
         """
         metadata = {
             "networks": asdict(self.config),
-            "scoring": asdict(self.scoring),
+            "scoring": scoring_as_dict(self.scoring),
             "calibration": asdict(self.calibration),
             "threshold": self.calibration.threshold,
             "tiling": self.tiling and asdict(self.tiling),

@@ -48,6 +48,11 @@ def feature_maps(discriminator: nn.Module, x: Tensor) -> list[Tensor]:
     return maps
 
 
+def judged_parts(generator: nn.Module, discriminator: nn.Module, x: Tensor, x_hat: Tensor) -> Tensor:
+    """A judge's -log(1 - p) at each pixel, p its probability that the pixel is out of place: one part."""
+    return F.softplus(discriminator(x))
+
+
 @dataclass(frozen=True)
 class MapKind:
     """A kind of anomaly map.
@@ -56,13 +61,18 @@ class MapKind:
         parts: makes its parts.
         fading: each part weighs so many times what the one before it weighs. A map at half the side
             says half as well where the difference is.
+        smooth: whether a Gaussian smooths the map.
     """
 
     parts: MapParts
     fading: float = 0.5
+    smooth: bool = True
 
 
-MAPS: dict[str, MapKind] = {"reconstruction": MapKind(reconstruction_parts)}
+MAPS: dict[str, MapKind] = {
+    "reconstruction": MapKind(reconstruction_parts),
+    "judge": MapKind(judged_parts, smooth=False),  # smoothing took from its accuracy
+}
 """The kinds of anomaly map by name. A recipe that knows a better one adds it here and names it in its `map`."""
 
 
@@ -73,7 +83,7 @@ class AnomalyMap:
     Attributes:
         kind: a key of MAPS.
         scales: each part's mean over the held-out normal images.
-        smoothing: standard deviation of the Gaussian that smooths the map, in pixels at the networks' size.
+        smoothing: standard deviation of the Gaussian that smooths the map, in pixels at the networks' size; or 0.
         pixels: calibration of the map's values on held-out normal images.
     """
 
@@ -93,11 +103,13 @@ class AnomalyMap:
         weights = MAPS[self.kind].fading ** torch.arange(len(self.scales), dtype=torch.float64)
         factors = weights / weights.sum() / torch.tensor(self.scales, dtype=torch.float64).clamp_min(SMALLEST_SCALE)
         maps = torch.einsum("nkhw,k->nhw", parts.float(), factors.to(parts.device, torch.float32))
+        if not self.smoothing:
+            return np.asarray(maps.cpu().numpy())
         reach = min(math.ceil(3 * self.smoothing), min(maps.shape[-2:]) - 1)  # the border is mirrored, at most once
         blurred = gaussian_blur(maps, [2 * reach + 1] * 2, [self.smoothing] * 2)
         return np.asarray(blurred.cpu().numpy())
 
 
-def default_smoothing(size: tuple[int, int]) -> float:
-    """The Gaussian's standard deviation for networks of that height and width: 4 pixels at 256, as others use."""
-    return max(1.0, min(size) / 64)
+def default_smoothing(kind: str, size: tuple[int, int]) -> float:
+    """The Gaussian's standard deviation for networks of that height and width: 4 pixels at 256, as others use; or 0."""
+    return max(1.0, min(size) / 64) if MAPS[kind].smooth else 0.0

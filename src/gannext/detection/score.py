@@ -1,23 +1,27 @@
 """From an image and its reconstruction to one number: the anomaly score."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gannext.networks import Encoded
+from gannext.networks import Encoded, Judge
 
 
 class Description(NamedTuple):
-    """What a score compares: the reconstruction x̂ (N, C, H, W), and features (N, F) of x and of x̂."""
+    """What a score is made of: the reconstruction x̂ (N, C, H, W), and features (N, F) of x and of x̂.
+
+    Of a judge, f are its logits (N, 1, H, W), and there is no f_hat: x̂ is for people to look at.
+    """
 
     x_hat: Tensor
     f: Tensor
-    f_hat: Tensor
+    f_hat: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,34 @@ class Scoring:
     pixel: float = 0.9
     feature: float = 0.1
 
-    def __call__(self, x: Tensor, x_hat: Tensor, f: Tensor, f_hat: Tensor) -> Tensor:
-        """Scores (N,), at least 0, of images (N, C, H, W) in [-1, 1] and features (N, nz)."""
-        pixels = (x - x_hat).square().flatten(1).mean(1)
-        features = (f - f_hat).square().flatten(1).mean(1)
+    def __call__(self, x: Tensor, described: Description) -> Tensor:
+        """Scores (N,), at least 0, of images (N, C, H, W) in [-1, 1]."""
+        assert described.f_hat is not None
+        pixels = (x - described.x_hat).square().flatten(1).mean(1)
+        features = (described.f - described.f_hat).square().flatten(1).mean(1)
         return self.pixel * pixels + self.feature * features
+
+
+@dataclass(frozen=True)
+class JudgeScoring:
+    """The judge's score: -log(1 - p) of the pixel that it thinks most likely, p, to be out of place."""
+
+    def __call__(self, x: Tensor, described: Description) -> Tensor:
+        """Scores (N,), at least 0, of images (N, C, H, W) in [-1, 1]."""
+        return F.softplus(described.f).amax((1, 2, 3))
+
+
+AnyScoring: TypeAlias = Scoring | JudgeScoring
+
+
+def scoring_as_dict(scoring: AnyScoring) -> dict[str, Any]:
+    """A scoring as JSON holds it."""
+    return {"kind": "judge"} if isinstance(scoring, JudgeScoring) else asdict(scoring)
+
+
+def scoring_of(metadata: Mapping[str, Any]) -> AnyScoring:
+    """The scoring that `scoring_as_dict` made this of."""
+    return JudgeScoring() if metadata.get("kind") == "judge" else Scoring(**metadata)
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -53,23 +80,25 @@ def describe(generator: nn.Module, discriminator: nn.Module, x: Tensor) -> Descr
     """Reconstructs images (N, C, H, W) in [-1, 1]; the features are the discriminator's, or, where the generator encodes
     image and reconstruction itself as GANomaly's does, those latents."""
     made = generator(x)
+    if isinstance(discriminator, Judge):
+        return Description(made, discriminator(x), None)
     if isinstance(made, Encoded):
         return Description(*made)
     return Description(made, discriminator(x)[1], discriminator(made)[1])
 
 
-def score_batch(generator: nn.Module, discriminator: nn.Module, scoring: Scoring, images: Tensor) -> tuple[Tensor, Tensor]:
+def score_batch(generator: nn.Module, discriminator: nn.Module, scoring: AnyScoring, images: Tensor) -> tuple[Tensor, Tensor]:
     """Scores (N,) and reconstructions (N, C, H, W) in about [-1, 1], of bytes (N, C, H, W).
 
     The networks run in whatever mode they are in: evaluation is the caller's to choose.
     """
     x = normalise(images)
     described = describe(generator, discriminator, x)
-    return scoring(x, *described), described.x_hat
+    return scoring(x, described), described.x_hat
 
 
 def score_batches(
-    generator: nn.Module, discriminator: nn.Module, scoring: Scoring, batches: Iterable[Tensor]
+    generator: nn.Module, discriminator: nn.Module, scoring: AnyScoring, batches: Iterable[Tensor]
 ) -> NDArray[np.float64]:
     """Scores (N,) of all images of an iterable of byte batches, on the networks' device."""
     device = next(generator.parameters()).device

@@ -235,9 +235,9 @@ def run_gan(settings: Settings, cell: Cell, run: Path) -> Row:
 
 def train_config(settings: Settings, cell: Cell, split: Split) -> TrainConfig:
     """The training of a GAN's cell."""
-    options = {} if settings.dim is None else {"dim": settings.dim}
-    networks = NetworkConfig(cell.name, settings.image_size, settings.channels, options)
     recipe = cell.recipe
+    options = dict(recipe.generator) if settings.dim is None else {**recipe.generator, "dim": settings.dim}
+    networks = NetworkConfig(cell.name, settings.image_size, settings.channels, options, discriminator=recipe.discriminator)
     recipe = replace(recipe, batch_size=settings.batch_size or recipe.batch_size, lr=settings.lr or recipe.lr)
     epochs, max_steps = length_of_training(
         networks, recipe, settings.dataset, len(split.train), settings.epochs, settings.budget

@@ -51,15 +51,15 @@ class Display(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module: Any = pl_module
         board = next(log.experiment for log in trainer.loggers if isinstance(log, TensorBoardLogger))
-        networks = module.generator, module.discriminator
+        networks: tuple[torch.nn.Module, torch.nn.Module] = module.detecting_networks()
         modes = [network.training for network in networks]
         scores = {}
         for network in networks:
             network.eval()
         for kind, images in self.kinds.items():
-            scores[kind] = torch.from_numpy(score_batches(*networks, module.recipe.scoring, images.split(64)))
+            scores[kind] = torch.from_numpy(score_batches(networks[0], networks[1], module.recipe.scoring, images.split(64)))
             board.add_histogram(f"score/{kind}", scores[kind], module.steps)
-            grid = reconstruction_grid(module.generator, images[:SHOWN])
+            grid = reconstruction_grid(networks[0], images[:SHOWN])
             grid = torch.nn.functional.interpolate(grid[None], scale_factor=3.0)[0]  # small images are hard to see
             board.add_image(f"input, reconstruction, difference/{kind}", grid, module.steps)
         for network, training in zip(networks, modes, strict=True):

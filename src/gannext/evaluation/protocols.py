@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gannext.data import Split, make_loader
-from gannext.detection import Detector, Scoring, score_batches
+from gannext.detection import AnyScoring, Detector, score_batches
 from gannext.evaluation.metrics import Metrics, auroc, measure
 from gannext.runtime import InputError
 
@@ -79,7 +79,7 @@ def batch_statistics(*networks: nn.Module) -> Iterator[None]:
 
 
 def published_scores(
-    generator: nn.Module, discriminator: nn.Module, scoring: Scoring, split: Split, shuffle: int | None = None
+    generator: nn.Module, discriminator: nn.Module, scoring: AnyScoring, split: Split, shuffle: int | None = None
 ) -> tuple[NDArray[np.float64], Tensor]:
     """The published procedure's scores (N,) in [0, 1] and labels (N,), for comparison with papers only.
 
@@ -138,7 +138,8 @@ class BestEpochOnTest(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module: Any = pl_module
-        value = auroc(*published_scores(module.generator, module.discriminator, module.recipe.scoring, self.split))
+        generator, discriminator = module.detecting_networks()
+        value = auroc(*published_scores(generator, discriminator, module.recipe.scoring, self.split))
         pl_module.log("published/auroc", value)
         if value > self.best:
             self.best, self.epoch = value, trainer.current_epoch + 1

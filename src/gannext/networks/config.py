@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from gannext.networks.registry import MODELS, create_generator
+from gannext.networks.registry import DISCRIMINATORS, MODELS, create_generator
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class NetworkConfig:
         generator: further options of the generator's constructor.
         ndf: width of the discriminator's first layer.
         nz: number of the discriminator's features; of GANomaly's, of the generator's latents.
+        discriminator: a key of DISCRIMINATORS; empty for the model's own.
     """
 
     model: str = "gannext"
@@ -28,6 +29,7 @@ class NetworkConfig:
     generator: Mapping[str, Any] = field(default_factory=dict)
     ndf: int = 64
     nz: int = 100
+    discriminator: str = ""
 
     def build_generator(self) -> nn.Module:
         """A new generator with fresh weights."""
@@ -36,4 +38,5 @@ class NetworkConfig:
 
     def build_discriminator(self) -> nn.Module:
         """A new discriminator with fresh weights."""
-        return MODELS[self.model].discriminator(self.size, self.channels, self.ndf, self.nz)
+        build = DISCRIMINATORS[self.discriminator] if self.discriminator else MODELS[self.model].discriminator
+        return build(self.size, self.channels, self.ndf, self.nz)

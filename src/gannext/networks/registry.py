@@ -9,6 +9,7 @@ from torch import nn
 from gannext.networks.discriminator import Discriminator
 from gannext.networks.encoder_decoder import EncoderDecoder, EncoderDiscriminator
 from gannext.networks.gannext import GanNeXt
+from gannext.networks.judge import Judge
 from gannext.networks.swin_unet import SwinUNet
 from gannext.networks.unet import UNet
 
@@ -40,11 +41,19 @@ def _cut_encoder(size: tuple[int, int], channels: int, ndf: int, nz: int) -> nn.
 
 
 MODELS: dict[str, Model] = {
-    "gannext": Model("GanNeXt", _gannext, ("dim", "depths", "bottom", "kernel", "norm", "patch")),
+    "gannext": Model("GanNeXt", _gannext, ("dim", "depths", "bottom", "kernel", "norm", "patch", "scale")),
     "skipganomaly": Model("Skip-GANomaly", UNet),
     "ganomaly": Model("GANomaly", EncoderDecoder, ("dim", "nz"), _cut_encoder),
     "anotrans": Model("transformer GAN", SwinUNet),
 }
+
+
+def _judge(size: tuple[int, int], channels: int, ndf: int, nz: int) -> nn.Module:
+    return Judge(channels)  # it has no widths in common with DCGAN's, and judges any size
+
+
+DISCRIMINATORS: dict[str, Callable[[tuple[int, int], int, int, int], nn.Module]] = {"judge": _judge}
+"""Discriminators that a recipe may ask for instead of the model's own, called as `Model.discriminator` is."""
 
 
 def create_generator(name: str, size: tuple[int, int], channels: int = 3, **options: Any) -> nn.Module:

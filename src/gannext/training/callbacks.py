@@ -116,7 +116,7 @@ class Pictures(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and len(self.images):
             self.folder.mkdir(parents=True, exist_ok=True)
-            grid = reconstruction_grid(cast(nn.Module, pl_module.generator), self.images)
+            grid = reconstruction_grid(cast(Any, pl_module).detecting_networks()[0], self.images)
             save_image(grid.float() / 255, self.folder / f"epoch_{trainer.current_epoch + 1:04d}.png")
 
 

@@ -155,7 +155,7 @@ def fit(
     progress = sys.stdout.isatty() if progress is None else progress
     with quiet_lightning():
         seed_everything(config.seed, workers=True, verbose=False)
-        module = GanModule(config.networks, config.recipe)
+        module = GanModule(config.networks, config.recipe, steps_of(config, len(split.train)))
         batches = Batches(split, config)
         shown = split.held_out.__getitems__(range(min(SHOWN_IMAGES, len(split.held_out))))
         trainer = Trainer(
@@ -211,7 +211,7 @@ def calibrated(config: TrainConfig, split: Split, module: GanModule) -> Detector
             "python": platform.python_version(),
         },
     }
-    networks = module.generator, module.discriminator
+    networks = module.detecting_networks()
     uncalibrated = Calibration((0.0,))
     detector = Detector(config.networks, *networks, config.recipe.scoring, uncalibrated, provenance, config.tiling)
     kind = config.recipe.map
@@ -222,6 +222,12 @@ def calibrated(config: TrainConfig, split: Split, module: GanModule) -> Detector
         held_out = make_loader(split.held_out, config.recipe.batch_size, workers=config.workers)
         calibrate(detector, held_out, config.fpr, config.pixel_fpr, kind)
     return detector.to("cpu")
+
+
+def steps_of(config: TrainConfig, images: int) -> int:
+    """How many steps a training takes in all."""
+    steps = config.epochs * (images // (config.recipe.batch_size * device_count(config.devices)))
+    return min(steps, config.max_steps) if config.max_steps else steps
 
 
 def device_count(devices: int | list[int]) -> int:

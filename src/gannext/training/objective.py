@@ -70,7 +70,38 @@ def ganomaly_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Modu
     )
 
 
-OBJECTIVES: dict[str, Objective] = {"skip-gan": skip_gan_losses, "ganomaly": ganomaly_losses}
+def judge_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Module, x: Tensor) -> Losses:
+    """The judge finds what was corrupted, and the generator restores it.
+
+    With y the corrupted images, m their masks (N, 1, H, W) and J the judge's logits: reconstruction =
+    mean |G(y) - x|, and discriminator = mean of w * BCE(J(y), m), where a corrupted pixel weighs the more
+    the thinner its region is.
+    """
+    assert recipe.corruption is not None
+    y, mask = recipe.corruption(x)
+    logit = discriminator(y)
+    nothing = logit.new_zeros(())
+    return losses_of(
+        recipe,
+        adversarial=nothing,
+        reconstruction=F.l1_loss(generator(y), x),
+        latent=nothing,
+        discriminator=(thinness(mask) * F.binary_cross_entropy_with_logits(logit, mask, reduction="none")).mean(),
+    )
+
+
+THIN = 4.0
+NEIGHBOURHOOD = 9  # pixels
+
+
+def thinness(mask: Tensor) -> Tensor:
+    """Weights (N, 1, H, W): 1 outside a mask of 0 and 1, and inside between 1 and 1 + THIN, the less of a pixel's
+    neighbourhood is corrupted too: a scratch has few pixels, and would hardly count."""
+    filled = F.avg_pool2d(mask, NEIGHBOURHOOD, 1, NEIGHBOURHOOD // 2)
+    return 1.0 + THIN * mask * (1.0 - filled)
+
+
+OBJECTIVES: dict[str, Objective] = {"skip-gan": skip_gan_losses, "ganomaly": ganomaly_losses, "judge": judge_losses}
 
 
 def bce(logit: Tensor, *, real: bool) -> Tensor:

@@ -1,10 +1,13 @@
 """Recipes: everything about a training that is a number rather than code."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from gannext.detection import Scoring
+from gannext.detection import AnyScoring, JudgeScoring, Scoring
 from gannext.runtime import unknown
+from gannext.training.corruption import Corruption
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,14 @@ class Recipe:
         epochs: passes over the training images.
         epochs_of: data sets that take another number of epochs.
         restart_below: the discriminator is initialised anew when its loss falls under this.
-        scoring: weights of the anomaly score.
+        scoring: the anomaly score.
         map: kind of anomaly map, a key of `gannext.detection.MAPS`.
+        generator: options of the generator instead of its own defaults.
+        discriminator: a key of DISCRIMINATORS; empty for the model's own.
+        corruption: what is done to the images that the networks see in training, where anything is.
+        warm_up: steps in which the learning rate rises to `lr`.
+        cosine: whether it then falls to nothing, along half a cosine, until the last step.
+        averaging: decay of the weights' running average, which is what detects; 0 for the last weights.
     """
 
     name: str
@@ -37,12 +46,44 @@ class Recipe:
     epochs: int = 40
     epochs_of: Mapping[str, int] = field(default_factory=dict)
     restart_below: float = 1e-5
-    scoring: Scoring = field(default_factory=Scoring)
+    scoring: AnyScoring = field(default_factory=Scoring)
     map: str = "reconstruction"
+    generator: Mapping[str, Any] = field(default_factory=dict)
+    discriminator: str = ""
+    corruption: Corruption | None = None
+    warm_up: int = 0
+    cosine: bool = False
+    averaging: float = 0.0
+
+    def learning_rate(self, step: int, steps: int) -> float:
+        """The learning rate of step number `step`, from 0, of so many in all."""
+        risen = min(1.0, (step + 1) / self.warm_up) if self.warm_up else 1.0
+        fallen = 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / max(1, steps))) if self.cosine else 1.0
+        return self.lr * risen * fallen
 
 
 RECIPES: dict[str, Recipe] = {
     "published": Recipe("published", epochs_of={"stl10": 80}),
+    "robust": Recipe(
+        "robust",
+        objective="judge",
+        w_adv=0.0,
+        w_con=1.0,
+        w_lat=0.0,
+        lr=8e-3,
+        beta1=0.9,
+        beta2=0.99,
+        batch_size=16,
+        restart_below=0.0,
+        scoring=JudgeScoring(),
+        map="judge",
+        generator={"dim": 8, "depths": (1, 1, 2), "bottom": 2, "scale": 0.1},
+        discriminator="judge",
+        corruption=Corruption(),
+        warm_up=30,
+        cosine=True,
+        averaging=0.99,
+    ),
 }
 """`published` is Skip-GANomaly's (IJCNN 2019), which GanNeXt and the transformer GAN share."""
 
