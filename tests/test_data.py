@@ -15,6 +15,7 @@ from PIL import Image
 from conftest import Command, write_pictures
 from gannext.data import DATASETS, DataConfig, EpochSampler, load_split, make_loader
 from gannext.data import datasets as datasets_module
+from gannext.data.textures import make_textures, photograph
 from gannext.runtime import InputError
 
 RNG = np.random.default_rng(0)
@@ -220,3 +221,35 @@ def test_errors_name_what_there_is() -> None:
         load_split(DataConfig("fashion_mnist", abnormal_class="sneakers"))
     with pytest.raises(InputError, match=r"digits, mnist.*did you mean 'cifar10'"):
         load_split(DataConfig("cifar"))
+
+
+def test_validation_images_calibrate_instead_of_held_out_ones(tmp_path: Path) -> None:
+    for kind, count, first in (("train", 20, 0), ("validation", 7, 100), ("test", 3, 200)):
+        write_pictures(tmp_path / "parts" / kind / "good", count, first)
+    split = load_split(DataConfig("parts", tmp_path / "parts"))
+    assert (len(split.train), len(split.held_out), len(split.test)) == (20, 7, 3)
+    read = torch.stack([torch.from_numpy(np.array(Image.open(f))) for f in sorted(tmp_path.glob("parts/validation/good/*"))])
+    assert torch.equal(split.held_out.__getitems__(range(7)), read.permute(0, 3, 1, 2))
+    (tmp_path / "parts" / "validation" / "good" / "000.png").write_bytes(b"broken")
+    split = load_split(DataConfig("parts", tmp_path / "parts"))
+    assert len(split.held_out) == 6 and any("000.png" in sentence for sentence in split.unreadable)
+
+
+def test_the_textures_are_the_same_again_and_their_masks_exact(tmp_path: Path) -> None:
+    """Outside its mask a defective patch is the photograph; training, validation and test patches share no pixel."""
+    for folder in ("one", "two"):
+        make_textures(tmp_path / folder, "brick", 3, train=4, validation=3, good=2, each=2)
+    one, two = (sorted(p.relative_to(tmp_path / f) for p in (tmp_path / f).rglob("*.png")) for f in ("one", "two"))
+    assert one == two and len(one) == 4 + 3 + 2 + 5 * 2 * 2
+    assert all((tmp_path / "one" / p).read_bytes() == (tmp_path / "two" / p).read_bytes() for p in one)
+    whole = photograph("brick")
+    windows = np.lib.stride_tricks.sliding_window_view(whole, (64, 64))
+    for image in sorted(tmp_path.glob("one/test/*/*.png")):
+        pixels = np.asarray(Image.open(image)).astype(float)
+        if image.parent.name == "good":
+            assert (windows == pixels).all((-1, -2)).any()
+            continue
+        mask = np.asarray(Image.open(tmp_path / "one" / "ground_truth" / image.parent.name / f"{image.stem}_mask.png")) > 0
+        row, column = np.argwhere(~mask)[0]
+        places = np.argwhere(windows[:, :, row, column] == pixels[row, column])
+        assert any((windows[y, x] == pixels)[~mask].all() for y, x in places) and 16 < mask.sum() < 2000

@@ -186,6 +186,20 @@ def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_says_how_to_go_on(
     assert all(torch.equal(resumed[name], tensor) for name, tensor in uninterrupted.items())
 
 
+def test_a_run_by_the_robust_recipe_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    """Corruptions, schedule and averaged weights go on as if nothing had happened."""
+    robust = ("--recipe", "robust", "--train-images", "160", "--epochs", "3")
+    subprocess.run(command(tmp_path / "whole", *robust), check=True, capture_output=True)
+    with subprocess.Popen(command(tmp_path / "cut", *robust), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        wait_for(lambda: list(tmp_path.glob("cut/**/epoch_0001.png")), process)  # type: ignore[arg-type]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    subprocess.run([*command(tmp_path / "cut", *robust), "--resume"], check=True, capture_output=True)
+    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+
+
 @pytest.mark.parametrize("cache", ["memory", "stream"])
 def test_a_finished_run_goes_on_for_more_epochs(cache: str, gannext: Command, parts: Path, tmp_path: Path) -> None:
     options = ["--data-root", parts, "--batch-size", 16, "--cache", cache, *SMALL, "--output"]

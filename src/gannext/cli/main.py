@@ -17,7 +17,7 @@ COMMANDS = {
     "predict": "judge images with a detector",
     "benchmark": "compare models on a data set, each class abnormal in turn",
     "profile": "count parameters and MACs and measure the speed of a network",
-    "demo": "train on scanned digits and judge a few, in about a minute",
+    "demo": "train on digits or textures and show what is found, in a few minutes",
 }
 DESCRIPTION = "A convolutional GAN that detects anomalies in images, trained on normal images only."
 EPILOG = """\

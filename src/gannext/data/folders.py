@@ -14,11 +14,13 @@ class ImageFolder:
 
     Attributes:
         train: normal images to train on.
+        validation: normal images to calibrate on; where there are none, some of `train` are held out.
         test: test images, the normal ones first, then each kind of defect in alphabetical order.
         defects: for each test image, the name of its folder if that is abnormal, else None.
     """
 
     train: list[Path]
+    validation: list[Path]
     test: list[Path]
     defects: list[str | None]
 
@@ -29,6 +31,10 @@ def scan_folder(root: Path, test_only: bool = False) -> ImageFolder:
         train/0.normal   test/0.normal   test/1.abnormal         this project's
         train/good       test/good       test/<defect>           MVTec AD's
         *.png                                                    normal images only, nothing to test on
+
+    Beside `train` there may be `validation/0.normal` or `validation/good`: normal images to calibrate
+    on. They matter where neighbouring training images overlap, as frames of a film or patches of a sheet
+    do: ones held out of those would be too well known.
 
     What is normal is told by the folder's name ("0.normal", "normal" or "good"), never by its
     position; every other folder of `test` holds abnormal images. `ground_truth` holds the
@@ -42,12 +48,15 @@ def scan_folder(root: Path, test_only: bool = False) -> ImageFolder:
     if not root.is_dir():
         raise InputError(f"{root} is not a folder: name a data set, or the folder that holds your images")
     if not test_only and not (root / "train").is_dir():
-        return ImageFolder(_images_in(root, f"{root} has no folder train/, and no images of its own"), [], [])
+        return ImageFolder(_images_in(root, f"{root} has no folder train/, and no images of its own"), [], [], [])
 
     train: list[Path] = []
+    validation: list[Path] = []
     if not test_only:
         for folder in _normal_folders(root / "train") or [root / "train"]:
             train += _images_in(folder, f"{folder} holds no images to train on")
+        for folder in _normal_folders(root / "validation"):
+            validation += _images_in(folder, f"{folder} holds no images to calibrate on")
 
     test: list[Path] = []
     defects: list[str | None] = []
@@ -60,7 +69,7 @@ def scan_folder(root: Path, test_only: bool = False) -> ImageFolder:
             images = _images_in(folder)
             test += images
             defects += [folder.name] * len(images)
-    return ImageFolder(train, test, defects)
+    return ImageFolder(train, validation, test, defects)
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -207,7 +207,14 @@ def _split_folder(config: DataConfig, test_only: bool) -> Split:
     train = _read(folder.train, config, "training images")
     if not train.kept and not test_only:
         raise InputError(f"none of the {len(folder.train)} training images in {root} can be used: {train.faults[0]}")
-    trained, held_out = ([], []) if test_only else _split_normal(len(train.kept), config)
+    if folder.validation:
+        validation = _read(folder.validation, config, "validation images")
+        trained, held_out = list(range(len(train.kept)))[: config.train_images], list(range(len(validation.kept)))
+    else:
+        validation = train
+        trained, held_out = ([], []) if test_only else _split_normal(len(train.kept), config)
+    if folder.validation and not validation.kept:
+        raise InputError(f"none of the validation images in {root} can be used: {validation.faults[0]}")
     tested = _choose([defect is not None for defect in folder.defects], config)
     files = [folder.test[i] for i in tested]
     test = _read(files, config if config.tile is None else replace(config, cache="stream"), "test images")
@@ -217,12 +224,12 @@ def _split_folder(config: DataConfig, test_only: bool) -> Split:
     mask_of = dict(zip(abnormal, masks, strict=True))
     return Split(
         train=train.to_train.subset(trained),
-        held_out=train.to_test.subset(held_out),
+        held_out=validation.to_test.subset(held_out),
         test=test.to_test,
         labels=torch.tensor([defect is not None for defect in defects], dtype=torch.bool),
         kinds=[defect or "normal" for defect in defects],
         abnormal_train=test.to_test.subset([]),
-        unreadable=train.faults + test.faults,
+        unreadable=[*train.faults, *(validation.faults if folder.validation else []), *test.faults],
         masks=[mask_of.get(files[i]) for i in test.kept],
         mask_faults=mask_faults,
     )

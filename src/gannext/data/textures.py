@@ -3,7 +3,8 @@
 Normal patches are cut from one part of a photograph of scikit-image's, test patches from another,
 and the defects are drawn into test patches with their exact masks, in MVTec's layout:
 
-    root/train/good/000.png   root/test/good/000.png   root/test/<defect>/000.png
+    root/train/good/000.png   root/validation/good/000.png
+    root/test/good/000.png    root/test/<defect>/000.png
     root/ground_truth/<defect>/000_mask.png
 
 Outside its mask a defective patch is the photograph, bit by bit.
@@ -24,8 +25,11 @@ Drawing = tuple[Patch, Patch]  # the defect, and how much of it shows in each pi
 Painter = Callable[[Patch, Patch, np.random.Generator], Drawing]
 
 TEXTURES = ("brick", "gravel", "grass")
-TRAIN_COLUMNS = (0.0, 0.6)
-TEST_COLUMNS = (0.6, 1.0)
+Region = tuple[float, float, float, float]  # top, bottom, left, right, as fractions of the photograph
+
+TRAIN: Region = (0.0, 1.0, 0.0, 0.6)
+VALIDATION: Region = (0.0, 0.3, 0.6, 1.0)
+TEST: Region = (0.3, 1.0, 0.6, 1.0)
 
 _SUPERSAMPLE = 4
 _SHOWS = 0.15  # a pixel of which less than this is covered is left as it was
@@ -48,39 +52,37 @@ def make_textures(
     *,
     side: int = 64,
     train: int = 400,
+    validation: int = 100,
     good: int = 100,
     each: int = 40,
-    train_columns: tuple[float, float] = TRAIN_COLUMNS,
-    test_columns: tuple[float, float] = TEST_COLUMNS,
 ) -> None:
     """Writes the data set of one texture under `root`, the same for the same seed.
+
+    Patches to train on, to calibrate on and to test on come from parts of the photograph that do not touch.
 
     Args:
         root: folder to write to; it is made if need be.
         texture: "brick", "gravel" or "grass".
         seed: chooses places and defects.
         side: height and width of a patch.
-        train: normal patches to train on.
+        train, validation: normal patches to train on, and to calibrate on.
         good: normal patches to test on.
         each: test patches of each kind of defect.
-        train_columns, test_columns: the parts of the photograph that patches are cut from, as
-            fractions of its width; they must not overlap.
     """
-    if max(train_columns[0], test_columns[0]) < min(train_columns[1], test_columns[1]):
-        raise ValueError(f"train columns {train_columns} and test columns {test_columns} overlap")
     whole = photograph(texture)
     foreign = [photograph(name) for name in TEXTURES if name != texture]
-    here, there = _columns(whole, train_columns), _columns(whole, test_columns)
+    tested = _part(whole, TEST)
     name = TEXTURES.index(texture)
 
-    for index, (folder, part, count) in enumerate((("train/good", here, train), ("test/good", there, good))):
+    normal = (("train", TRAIN, train), ("validation", VALIDATION, validation), ("test", TEST, good))
+    for index, (folder, region, count) in enumerate(normal):
         rng = np.random.default_rng((seed, name, index))
         for number in range(count):
-            _save(_cut(part, side, rng), root / folder / f"{number:03d}.png")
-    for index, (kind, painter) in enumerate(DEFECTS.items(), start=2):
+            _save(_cut(_part(whole, region), side, rng), root / folder / "good" / f"{number:03d}.png")
+    for index, (kind, painter) in enumerate(DEFECTS.items(), start=len(normal)):
         rng = np.random.default_rng((seed, name, index))
         for number in range(each):
-            patch, mask = _damage(there, foreign[number % len(foreign)], side, painter, rng)
+            patch, mask = _damage(tested, foreign[number % len(foreign)], side, painter, rng)
             _save(patch, root / "test" / kind / f"{number:03d}.png")
             _save(mask * 255.0, root / "ground_truth" / kind / f"{number:03d}_mask.png")
 
@@ -182,9 +184,10 @@ def _smooth(pixels: Patch, sigma: float) -> Patch:
     return smoothed
 
 
-def _columns(pixels: Patch, part: tuple[float, float]) -> Patch:
-    width = pixels.shape[1]
-    return pixels[:, round(part[0] * width) : round(part[1] * width)]
+def _part(pixels: Patch, region: Region) -> Patch:
+    height, width = pixels.shape
+    top, bottom, left, right = region
+    return pixels[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
 
 
 def _cut(pixels: Patch, side: int, rng: np.random.Generator) -> Patch:

@@ -41,7 +41,8 @@ def energies(x: Tensor) -> Tensor:
     maps = []
     for pool in POOLS:
         maps += [torch.log(gaussian_blur(squares, pool) + FLOOR), gaussian_blur(x, pool)]
-    return torch.cat([torch.cat(maps, 1)[:, :, ::2, ::2], F.pixel_unshuffle(x, 2)], 1)
+    cells = [x[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
+    return torch.cat([torch.cat(maps, 1)[:, :, ::2, ::2], *cells], 1)
 
 
 def energy_channels(channels: int) -> int:

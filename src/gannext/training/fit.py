@@ -155,7 +155,7 @@ def fit(
     progress = sys.stdout.isatty() if progress is None else progress
     with quiet_lightning():
         seed_everything(config.seed, workers=True, verbose=False)
-        module = GanModule(config.networks, config.recipe, steps_of(config, len(split.train)))
+        module = GanModule(config.networks, config.recipe, steps_of(config, len(split.train)), config.seed)
         batches = Batches(split, config)
         shown = split.held_out.__getitems__(range(min(SHOWN_IMAGES, len(split.held_out))))
         trainer = Trainer(

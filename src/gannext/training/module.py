@@ -29,9 +29,10 @@ class GanModule(LightningModule):
         networks: how to build them.
         recipe: how to train them.
         total_steps: how long, for a learning rate that falls until the end.
+        seed: of what is random in a step.
     """
 
-    def __init__(self, networks: NetworkConfig, recipe: Recipe, total_steps: int = 1) -> None:
+    def __init__(self, networks: NetworkConfig, recipe: Recipe, total_steps: int = 1, seed: int = 0) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.networks = networks
@@ -45,9 +46,9 @@ class GanModule(LightningModule):
             both = self.generator, self.discriminator
             self.averages = nn.ModuleList(AveragedModel(n, multi_avg_fn=average, use_buffers=True) for n in both)
         self.total_steps = total_steps
+        self.seed = seed
         self.steps = 0
         self.seconds = 0.0  # of training in all, over the runs that went on from one another
-        self._rng_state: Tensor | None = None
 
     def detecting_networks(self) -> tuple[nn.Module, nn.Module]:
         """The generator and the discriminator that detect: the running averages where the recipe keeps them."""
@@ -66,6 +67,8 @@ class GanModule(LightningModule):
         The discriminator has not changed between the two steps, so that one forward pass serves both
         losses. `inputs=` keeps each backward pass out of the other network's weights.
         """
+        # A step's randomness depends on its number alone, so that a resumed run repeats it.
+        torch.manual_seed((self.seed * 1_000_003 + self.steps) * self.trainer.world_size + self.global_rank)
         losses = OBJECTIVES[self.recipe.objective](self.recipe, self.generator, self.discriminator, normalise(batch))
 
         optimisers = self.optimizers()
@@ -125,9 +128,6 @@ class GanModule(LightningModule):
 
     def on_train_start(self) -> None:
         self._started = time.perf_counter() - self.seconds
-        if self._rng_state is not None:
-            torch.set_rng_state(self._rng_state.cpu())
-            self._rng_state = None
 
     def on_train_end(self) -> None:
         self.seconds = time.perf_counter() - self._started
@@ -137,11 +137,9 @@ class GanModule(LightningModule):
             "networks": asdict(self.networks),
             "steps": self.steps,
             "seconds": time.perf_counter() - self._started,
-            "rng_state": torch.get_rng_state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = checkpoint["gannext"]
         self.steps = state["steps"]
         self.seconds = state.get("seconds", 0.0)
-        self._rng_state = state["rng_state"]

@@ -1,0 +1,96 @@
+"""The robust recipe: its corruptions, its judge, and a detector that it trains, through the command line."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import Command
+from gannext import Detector
+from gannext.cli.main import main
+from gannext.networks import Judge, energies
+from gannext.training import RECIPES
+from gannext.training.corruption import FILLS, Corruption
+from test_maps import spotted
+
+
+@pytest.fixture(scope="module")
+def judged(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run by the robust recipe, made through the command line."""
+    output = tmp_path_factory.mktemp("robust")
+    options = ["--data-root", parts, "--recipe", "robust", "--budget", "1e11", "--device", "cpu", "--output", output]
+    assert main([str(a) for a in ["train", *options]]) == 0
+    return next((output / "gannext" / "parts").iterdir())
+
+
+def test_it_finds_the_spots_and_shows_them(judged: Path, gannext: Command, parts: Path) -> None:
+    outcome = gannext("evaluate", judged / "detector.gannext")
+    auroc = float(outcome.out.split("AUROC")[1].split()[0])
+    assert outcome.code == 0 and auroc > 0.9, outcome.out
+    image, mask = spotted(7)
+    found = Detector.load(judged / "detector.gannext").predict(image, maps=True, reconstruct=True)[0]
+    assert found.anomaly_map is not None and found.reconstruction is not None
+    assert mask[np.unravel_index(found.anomaly_map.argmax(), mask.shape)]
+    assert found.anomaly_map[mask].mean() > 10 * found.anomaly_map[~mask].mean()
+
+
+def test_the_rate_rises_and_falls_and_the_averaged_weights_detect(judged: Path) -> None:
+    recipe = RECIPES["robust"]
+    rates = [recipe.learning_rate(step, 200) for step in range(200)]
+    assert rates[0] == pytest.approx(recipe.lr / recipe.warm_up, rel=0.01) and max(rates) < recipe.lr
+    assert int(np.argmax(rates)) == recipe.warm_up - 1 and rates[-1] < 1e-3 * recipe.lr
+    assert RECIPES["published"].learning_rate(0, 5) == RECIPES["published"].learning_rate(4, 5) == 2e-4
+    with (judged / "metrics.csv").open(newline="") as file:
+        logged = [float(row["lr"]) for row in csv.DictReader(file)]
+    assert logged[-1] < 0.01 * max(logged)
+
+    state = torch.load(judged / "last.ckpt", weights_only=True)["state_dict"]
+    detecting = Detector.load(judged / "detector.gannext").discriminator.state_dict()
+    name = "body.stem_in.0.weight"
+    assert torch.equal(detecting[name], state[f"averages.1.module.{name}"])
+    assert not torch.equal(detecting[name], state[f"discriminator.{name}"])
+
+
+@pytest.mark.parametrize("shape", [(40, 1, 64, 64), (40, 3, 48, 80)])
+def test_a_corruption_is_exactly_where_its_mask_says(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    x = torch.rand(shape) * 1.6 - 0.8
+    y, mask = Corruption()(x)
+    assert y.shape == x.shape and mask.shape == (shape[0], 1, *shape[2:]) and set(mask.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(torch.where(mask > 0, x, y), x) and y.min() >= -1 and y.max() <= 1
+    changed = ((y - x).abs().mean(1, keepdim=True) * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)).clamp(min=1)
+    untouched = mask.sum((1, 2, 3)) == 0
+    assert 0 < untouched.sum() < shape[0] / 2 and changed[~untouched].min() > 0.01
+    again = Corruption()(x)[1]
+    assert not torch.equal(mask, again)
+
+
+@pytest.mark.parametrize("fill", sorted(FILLS))
+def test_every_fill_differs_from_what_it_covers(fill: str) -> None:
+    torch.manual_seed(1)
+    x = torch.rand(16, 3, 32, 32) - 0.5
+    filled = FILLS[fill](x, x.flip(0))
+    assert filled.shape == x.shape and bool(torch.isfinite(filled).all())
+    assert float((filled - x).abs().mean()) > 0.03
+
+
+def test_energies_tell_too_smooth_from_too_busy() -> None:
+    torch.manual_seed(0)
+    normal = torch.randn(1, 1, 64, 64) * 0.2
+    flat, busy = normal * 0.1, normal * 3
+    reference = energies(normal).mean((2, 3))
+    below, above = (energies(x).mean((2, 3)) - reference for x in (flat, busy))
+    bands = slice(0, 9)
+    assert bool((below[:, bands] < -0.5).all()) and bool((above[:, bands] > 0.5).all())
+
+
+def test_a_judge_takes_any_side_and_sees_the_same_everywhere() -> None:
+    torch.manual_seed(0)
+    judge = Judge(1, dim=4).eval()
+    assert judge(torch.rand(2, 1, 33, 70)).shape == (2, 1, 33, 70)
+    x = torch.rand(1, 1, 192, 192)
+    with torch.no_grad():
+        whole, part = judge(x), judge(x[..., 16:, 16:])
+    assert torch.allclose(whole[..., 16:, 16:][..., 72:104, 72:104], part[..., 72:104, 72:104], atol=0.02)
