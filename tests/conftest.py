@@ -1,14 +1,20 @@
 """What the tests share: the command line in this process, small folders of pictures, a small trained detector."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gannext.cli.main import main
+
+# What a test trains is then the same on any number of cores, and too small to gain by them; subprocesses inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 SMALL = ("--dim", "4", "--depths", "1,1", "--bottom", "1", "--ndf", "8", "--nz", "10", "--device", "cpu")
 
