@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -227,8 +228,15 @@ def test_a_damaged_checkpoint_is_refused(trained: Path, gannext: Command, tmp_pa
     assert outcome.code == 2 and "last.ckpt cannot be read" in outcome.err and outcome.err.count("\n") == 1
 
 
+@pytest.fixture
+def all_cores() -> Iterator[None]:
+    torch.set_num_threads(os.cpu_count() or 1)
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.mark.slow
-def test_the_published_recipe_trains_on_fashion_mnist(gannext: Command, tmp_path: Path) -> None:
+def test_the_published_recipe_trains_on_fashion_mnist(gannext: Command, tmp_path: Path, all_cores: None) -> None:
     """9 normal classes, 5,120 images, dim 16, batch 128: mean |x - x̂| falls under 0.20 within 8 epochs."""
     outcome = gannext(
         "train", "--dataset", "fashion_mnist", "--data-root", tmp_path / "data", "--abnormal-class", "sneaker",
