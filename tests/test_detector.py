@@ -116,6 +116,32 @@ def truncated(source: Path, target: Path) -> Path:
     return target
 
 
+def encrypted(source: Path, target: Path) -> Path:
+    """As if every entry had a password: bit 0 of the flags, in the entries' own headers and in the directory."""
+    return with_field(source, target, {b"PK\x03\x04": 6, b"PK\x01\x02": 8}, 1)
+
+
+def strangely_packed(source: Path, target: Path) -> Path:
+    """As if every entry were compressed by a method that nobody knows."""
+    return with_field(source, target, {b"PK\x03\x04": 8, b"PK\x01\x02": 10}, 77)
+
+
+def with_field(source: Path, target: Path, offsets: dict[bytes, int], value: int) -> Path:
+    """A copy of a zip with one byte of each header set, at an offset that depends on the kind of header."""
+    content = bytearray(source.read_bytes())
+    with zipfile.ZipFile(source) as archive:
+        starts = [entry.header_offset for entry in archive.infolist()]
+        place = archive.start_dir
+    while content[place : place + 4] == b"PK\x01\x02":
+        starts.append(place)
+        lengths = content[place + 28 : place + 34]
+        place += 46 + sum(int.from_bytes(lengths[i : i + 2], "little") for i in (0, 2, 4))
+    for start in starts:
+        content[start + offsets[bytes(content[start : start + 4])]] = value
+    target.write_bytes(content)
+    return target
+
+
 def flipped(source: Path, target: Path) -> Path:
     content = bytearray(source.read_bytes())
     content[len(content) // 2] ^= 1
@@ -160,6 +186,8 @@ def nothing(source: Path, target: Path) -> Path:
     [
         (truncated, "cut short"),
         (flipped, "damaged"),
+        (encrypted, "damaged (File 'metadata.json' is encrypted"),
+        (strangely_packed, "damaged (That compression method is not supported"),
         (lower_threshold, "altered"),
         (newer, "upgrade gannext"),
         (a_pickle, "pickle"),

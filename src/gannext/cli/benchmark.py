@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
         warn(cut)
     left = unfinished(settings, cells, rows)
     show(f"{args.dataset}: {len(cells)} cells, {len(cells) - len(left)} of them finished before; results in {output}")
-    progress = Progress(left, rows, args.jobs)
+    progress = Progress(left, args.jobs)
     broken = 0
     try:
         for row in run_cells(settings, left, output / "cells", args.jobs):
@@ -170,7 +170,7 @@ def ordered(rows: "Sequence[Row]", classes: Sequence[str], models: Sequence[str]
 class Progress:
     """A line for every finished cell, with the time left."""
 
-    def __init__(self, cells: "Sequence[Cell]", rows: "Sequence[Row]", jobs: int) -> None:
+    def __init__(self, cells: "Sequence[Cell]", jobs: int) -> None:
         self.left = list(cells)
         self.total = len(cells)
         self.jobs = min(jobs, max(1, len(cells)))

@@ -41,6 +41,7 @@ def digits(args: argparse.Namespace) -> int:
     run_folder = latest_run(args.output, "digits")
     code = command("predict", str(run_folder / "detector.gannext"), str(run_folder / "examples"))
     show(f"\nPictures: {run_folder / 'pictures' / 'overview.png'}")
+    show("That was the paper's recipe. For defects in surfaces there is another: `gannext demo textures` shows where they are.")
     return code
 
 

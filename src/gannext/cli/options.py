@@ -153,17 +153,18 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 GENERATOR_OPTIONS = ("dim", "depths", "bottom", "kernel", "norm", "patch")
 
 
-def network_config(args: argparse.Namespace, recipe: Any = None) -> Any:
-    """The NetworkConfig that the options describe, with a recipe's own networks where no option says otherwise."""
+def network_config(args: argparse.Namespace, build: Any = None) -> Any:
+    """The NetworkConfig that the options describe.
+
+    `build` makes it, called as `Recipe.networks` is; by default, NetworkConfig itself does.
+    """
     from gannext.networks import MODELS, NetworkConfig, measure_cost
 
     if args.model not in MODELS:
         raise unknown("model", args.model, tuple(MODELS))
     options = {name: getattr(args, name) for name in GENERATOR_OPTIONS if getattr(args, name) is not None}
-    discriminator = ""
-    if recipe is not None:
-        options, discriminator = {**recipe.generator, **options}, recipe.discriminator
-    config = NetworkConfig(args.model, args.image_size, args.channels, options, args.ndf, args.nz, discriminator)
+    build = build or NetworkConfig
+    config = build(args.model, args.image_size, args.channels, options, ndf=args.ndf, nz=args.nz)
     try:
         measure_cost(config.build_generator, config.channels, config.size)  # without allocating anything
     except ValueError as error:

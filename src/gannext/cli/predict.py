@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gannext.cli.options import add_device_option, add_threshold_options, add_tile_options, adjust, positive, show, warn
-from gannext.runtime import InputError, Prediction, as_csv, as_json, as_table, decode_image, find_images, write_text
+from gannext.runtime import InputError, Prediction, as_csv, as_json, as_table, decode_image, find_images, to_image, write_text
 
 if TYPE_CHECKING:
     from gannext.detection import Detector
@@ -115,9 +115,6 @@ def report_on(detector: "Detector", args: argparse.Namespace, count: int) -> "Re
 
 def save_reconstruction(row: Prediction, path: Path) -> None:
     """One reconstruction as a PNG file."""
-    from PIL import Image
-
     assert row.reconstruction is not None
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = row.reconstruction
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(path)
+    to_image(row.reconstruction).save(path)

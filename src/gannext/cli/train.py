@@ -171,7 +171,7 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"tiles of {tiling.side} pixels are too large for the networks: pass --image-size to resize them")
         args.image_size = (tiling.side, tiling.side)
     recipe = recipe_of(args)
-    networks = network_config(args, recipe)
+    networks = network_config(args, recipe.networks)
     accelerator, devices = device_of(args)
 
     from gannext.data import DataConfig, load_split

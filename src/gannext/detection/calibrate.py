@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -15,11 +16,7 @@ from gannext.runtime import BINS, Calibration, InputError, PixelCalibration, cou
 
 
 def calibrate(
-    detector: Detector,
-    batches: Iterable[Tensor],
-    fpr: float = 0.05,
-    pixel_fpr: float = 0.01,
-    kind: str = "reconstruction",
+    detector: Detector, batches: Iterable[Tensor], fpr: float = 0.05, pixel_fpr: float = 0.01, kind: str = "reconstruction"
 ) -> None:
     """Sets a detector's `calibration` and `anomaly_map`.
 
@@ -30,21 +27,15 @@ def calibrate(
         pixel_fpr: share of normal pixels that may be called abnormal.
         kind: of anomaly map, a key of MAPS.
     """
-    means = PartMeans()
-    scores: list[float] = []
-    detector.anomaly_map = unscaled_map(detector, kind)
-    for batch in batches:
-        view = detector.look(batch, parts=True)
-        means.add(view)
-        scores += view.scores.tolist()
-    scaled = replace(detector.anomaly_map, scales=means.result())
-    counts = np.zeros(BINS, np.int64)
-    for batch in batches:
-        parts = detector.look(batch, parts=True).parts
-        assert parts is not None
-        count(counts, scaled.combine(parts))
-    detector.calibration = Calibration(tuple(scores), fpr)
-    detector.anomaly_map = replace(scaled, pixels=PixelCalibration.of_counts(counts, pixel_fpr))
+
+    def judged() -> Iterator[Judged]:
+        for batch in batches:
+            view = detector.look(batch, parts=True)
+            assert detector.anomaly_map is not None and view.parts is not None
+            yield view.scores.tolist(), detector.anomaly_map.combine(view.parts)
+
+    views = (detector.look(batch, parts=True) for batch in batches)
+    _calibrate(detector, views, judged(), fpr, pixel_fpr, kind)
 
 
 def calibrate_tiles(
@@ -60,25 +51,37 @@ def calibrate_tiles(
     Raises:
         InputError: a picture cannot be read, or is smaller than a tile.
     """
+
+    def judged() -> Iterator[Judged]:
+        for prediction in detector.predict_iter(pictures, maps=True):
+            if prediction.score is None or prediction.anomaly_map is None:
+                raise InputError(str(prediction.error))
+            yield [prediction.score], prediction.anomaly_map
+
+    _calibrate(detector, views_of_tiles(detector, pictures), judged(), fpr, pixel_fpr, kind)
+
+
+Judged: TypeAlias = tuple[list[float], NDArray[np.float32]]
+"""Scores of some images, and all values of their anomaly maps."""
+
+
+def _calibrate(
+    detector: Detector, views: Iterable[View], judged: Iterable[Judged], fpr: float, pixel_fpr: float, kind: str
+) -> None:
+    """Two passes: `views` give the scales of the map's parts, and `judged`, which needs these, everything else."""
+    unset = PixelCalibration((0.5,), (0.0,))
+    detector.anomaly_map = AnomalyMap(kind, (), default_smoothing(kind, detector.config.size), unset)
     means = PartMeans()
-    detector.anomaly_map = unscaled_map(detector, kind)
-    for view in views_of_tiles(detector, pictures):
+    for view in views:
         means.add(view)
     detector.anomaly_map = replace(detector.anomaly_map, scales=means.result())
     counts = np.zeros(BINS, np.int64)
     scores: list[float] = []
-    for prediction in detector.predict_iter(pictures, maps=True):
-        if prediction.score is None or prediction.anomaly_map is None:
-            raise InputError(str(prediction.error))
-        scores.append(prediction.score)
-        count(counts, prediction.anomaly_map)
+    for some, values in judged:
+        scores += some
+        count(counts, values)
     detector.calibration = Calibration(tuple(scores), fpr)
     detector.anomaly_map = replace(detector.anomaly_map, pixels=PixelCalibration.of_counts(counts, pixel_fpr))
-
-
-def unscaled_map(detector: Detector, kind: str) -> AnomalyMap:
-    """A map whose parts can be made, and whose scales and threshold are still to come."""
-    return AnomalyMap(kind, (), default_smoothing(kind, detector.config.size), PixelCalibration((0.5,), (0.0,)))
 
 
 class PartMeans:

@@ -157,19 +157,19 @@ class Detector:
     def score(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Raw scores (N,) and reconstructions (N, C, H, W), of bytes (N, C, H, W) at the detector's size."""
         with torch.inference_mode():
-            return score_batch(self.generator, self.discriminator, self.scoring, images.to(self.device))
+            scores, described = score_batch(self.generator, self.discriminator, self.scoring, images.to(self.device))
+        return scores, described.x_hat
 
     def look(self, images: Tensor, *, parts: bool = False) -> View:
         """What the networks see in bytes (n, C, H, W) at the detector's size; `parts` of a map cost a little more."""
         with torch.inference_mode():
             images = images.to(self.device)
-            scores, x_hat = score_batch(self.generator, self.discriminator, self.scoring, images)
+            scores, described = score_batch(self.generator, self.discriminator, self.scoring, images)
             made = None
             if parts:
                 assert self.anomaly_map is not None
-                make = MAPS[self.anomaly_map.kind].parts
-                made = make(self.generator, self.discriminator, normalise(images), x_hat)
-        return View(scores.double().cpu().numpy(), x_hat, made)
+                made = MAPS[self.anomaly_map.kind].parts(self.discriminator, normalise(images), described)
+        return View(scores.double().cpu().numpy(), described.x_hat, made)
 
     def look_at_tiles(
         self, pixels: Pixels, tiling: Tiling, batch_size: int = 32, *, parts: bool = False

@@ -16,20 +16,22 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gannext.detection.score import Description
 from gannext.runtime import PixelCalibration, unknown
 
 SMALLEST_SCALE = 1e-12  # of a part that is 0 in all held-out images
 
-MapParts: TypeAlias = Callable[[nn.Module, nn.Module, Tensor, Tensor], Tensor]
-"""From a generator, a discriminator, images x (N, C, H, W) in [-1, 1] and reconstructions x̂ alike, to parts
+MapParts: TypeAlias = Callable[[nn.Module, Tensor, Description], Tensor]
+"""From a discriminator, images x (N, C, H, W) in [-1, 1] and what their score was made of, to parts
 (N, K, H, W): at least 0, larger where more is wrong, and the part that says best where it is comes first."""
 
 
-def reconstruction_parts(generator: nn.Module, discriminator: nn.Module, x: Tensor, x_hat: Tensor) -> Tensor:
+def reconstruction_parts(discriminator: nn.Module, x: Tensor, described: Description) -> Tensor:
     """How far the pixels are apart, and the discriminator's maps at each of its scales, from the finest to the coarsest.
 
     Each is a root mean square over the channels; the discriminator's are enlarged to the image's size.
     """
+    x_hat = described.x_hat
     pairs = [(x, x_hat), *zip(feature_maps(discriminator, x), feature_maps(discriminator, x_hat), strict=True)]
     parts = []
     for of_x, of_x_hat in pairs:
@@ -48,9 +50,9 @@ def feature_maps(discriminator: nn.Module, x: Tensor) -> list[Tensor]:
     return maps
 
 
-def judged_parts(generator: nn.Module, discriminator: nn.Module, x: Tensor, x_hat: Tensor) -> Tensor:
+def judged_parts(discriminator: nn.Module, x: Tensor, described: Description) -> Tensor:
     """A judge's -log(1 - p) at each pixel, p its probability that the pixel is out of place: one part."""
-    return F.softplus(discriminator(x))
+    return F.softplus(described.f)
 
 
 @dataclass(frozen=True)

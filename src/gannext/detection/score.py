@@ -54,16 +54,20 @@ class JudgeScoring:
 
 
 AnyScoring: TypeAlias = Scoring | JudgeScoring
+SCORINGS: dict[str, type[AnyScoring]] = {"reconstruction": Scoring, "judge": JudgeScoring}
+"""The kinds of score by name. A file without a kind was written when there was one."""
 
 
 def scoring_as_dict(scoring: AnyScoring) -> dict[str, Any]:
     """A scoring as JSON holds it."""
-    return {"kind": "judge"} if isinstance(scoring, JudgeScoring) else asdict(scoring)
+    kind = next(name for name, one in SCORINGS.items() if isinstance(scoring, one))
+    return {"kind": kind, **asdict(scoring)}
 
 
 def scoring_of(metadata: Mapping[str, Any]) -> AnyScoring:
-    """The scoring that `scoring_as_dict` made this of."""
-    return JudgeScoring() if metadata.get("kind") == "judge" else Scoring(**metadata)
+    """The scoring that `scoring_as_dict` made this of; raises KeyError or TypeError where it made no such thing."""
+    weights = dict(metadata)
+    return SCORINGS[weights.pop("kind", "reconstruction")](**weights)
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -87,14 +91,16 @@ def describe(generator: nn.Module, discriminator: nn.Module, x: Tensor) -> Descr
     return Description(made, discriminator(x)[1], discriminator(made)[1])
 
 
-def score_batch(generator: nn.Module, discriminator: nn.Module, scoring: AnyScoring, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores (N,) and reconstructions (N, C, H, W) in about [-1, 1], of bytes (N, C, H, W).
+def score_batch(
+    generator: nn.Module, discriminator: nn.Module, scoring: AnyScoring, images: Tensor
+) -> tuple[Tensor, Description]:
+    """Scores (N,) of bytes (N, C, H, W), and what they were made of.
 
     The networks run in whatever mode they are in: evaluation is the caller's to choose.
     """
     x = normalise(images)
     described = describe(generator, discriminator, x)
-    return scoring(x, described), described.x_hat
+    return scoring(x, described), described
 
 
 def score_batches(

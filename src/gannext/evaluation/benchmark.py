@@ -16,12 +16,12 @@ from typing import Any
 
 from gannext import __version__
 from gannext.data import DataConfig, Split, load_split
-from gannext.detection import Detector
+from gannext.detection import Detector, find_device
 from gannext.evaluation.floors import FLOORS, floor_scores
 from gannext.evaluation.metrics import measure
 from gannext.evaluation.protocols import evaluate, published_auroc
 from gannext.evaluation.table import PROTOCOLS, Row
-from gannext.networks import MODELS, NetworkConfig, measure_cost
+from gannext.networks import MODELS, measure_cost
 from gannext.runtime import InputError, as_option, unknown
 from gannext.training import LAST, Interrupted, Recipe, TrainConfig, find_recipe, fit, length_of_training
 
@@ -214,8 +214,7 @@ def run_gan(settings: Settings, cell: Cell, run: Path) -> Row:
     file = run / "detector.gannext"
     detector = Detector.load(file) if file.exists() else fit(train_config(settings, cell, split), split, run, resume=True)
     (run / LAST).unlink(missing_ok=True)
-    if settings.device not in ("auto", "cpu"):
-        detector.to(settings.device)
+    detector.to(find_device(settings.device))
     metrics = evaluate(detector, split)
     measured: dict[str, Any] = {"auroc": metrics.auroc, "average_precision": metrics.average_precision}
     if "published" in settings.protocols:
@@ -235,10 +234,10 @@ def run_gan(settings: Settings, cell: Cell, run: Path) -> Row:
 
 def train_config(settings: Settings, cell: Cell, split: Split) -> TrainConfig:
     """The training of a GAN's cell."""
-    recipe = cell.recipe
-    options = dict(recipe.generator) if settings.dim is None else {**recipe.generator, "dim": settings.dim}
-    networks = NetworkConfig(cell.name, settings.image_size, settings.channels, options, discriminator=recipe.discriminator)
-    recipe = replace(recipe, batch_size=settings.batch_size or recipe.batch_size, lr=settings.lr or recipe.lr)
+    changes = {name: getattr(settings, name) for name in ("batch_size", "lr") if getattr(settings, name) is not None}
+    recipe = replace(cell.recipe, **changes)
+    options = {} if settings.dim is None else {"dim": settings.dim}
+    networks = recipe.networks(cell.name, settings.image_size, settings.channels, options)
     epochs, max_steps = length_of_training(
         networks, recipe, settings.dataset, len(split.train), settings.epochs, settings.budget
     )

@@ -1,6 +1,5 @@
 """The benchmark's plots."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -8,8 +7,8 @@ from statistics import mean
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gannext.evaluation.figures import save_figure
 from gannext.evaluation.table import PROTOCOLS, Row, by_model, seeds_of
-from gannext.runtime import write_atomically
 
 SHOWN = {"published": "published\nprocedure", "shuffled": "published,\nshuffled", "honest": "honest"}
 
@@ -34,7 +33,7 @@ def accuracy_chart(rows: Sequence[Row], path: Path) -> None:
     axes.set_title("Each class abnormal in turn (dots), average (bars, and right)", fontsize=10)
     axes.grid(axis="x", alpha=0.25)
     figure.legend(loc="outside lower center", ncols=5, fontsize=8, frameon=False)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def leak_chart(rows: Sequence[Row], path: Path) -> None:
@@ -62,7 +61,7 @@ def leak_chart(rows: Sequence[Row], path: Path) -> None:
     panels[0].set_ylabel("AUROC of the same weights")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def class_means(rows: Sequence[Row], column: str, classes: Sequence[str]) -> dict[str, float]:
@@ -74,10 +73,3 @@ def class_means(rows: Sequence[Row], column: str, classes: Sequence[str]) -> dic
 def chance(line: object) -> None:
     """The AUROC of guessing."""
     line(0.5, color="gray", ls="--", lw=1, zorder=1)  # type: ignore[operator]
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG, whole or not at all."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))

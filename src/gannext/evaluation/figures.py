@@ -39,6 +39,11 @@ def overview(detector: Detector, split: Split, path: Path, scores: np.ndarray) -
         draw_group(grid[3 * index : 3 * index + 3], kind, images, detector)
     draw_histogram(right.subplots(), detector, split, scores)
 
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG, whole or not at all."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     write_atomically(path, lambda file: file.write(buffer.getvalue()))

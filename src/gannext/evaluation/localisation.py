@@ -78,9 +78,7 @@ class Localisation:
         """
         if not self.regions or not self.normal.any():
             raise InputError("there is no localisation to measure: it takes normal pixels, and masks with a defect")
-        fpr, tpr, pro = (
-            np.concatenate(([0.0], c[::-1].cumsum() / c.sum())) for c in (self.normal, self.abnormal, self.overlap)
-        )
+        fpr, tpr, pro = map(cumulated, (self.normal, self.abnormal, self.overlap))
         at = count_above(threshold)
         true, false = self.abnormal[::-1].cumsum(), self.normal[::-1].cumsum()
         precision = true / np.maximum(true + false, 1)

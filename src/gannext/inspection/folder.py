@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from gannext.inspection.colours import overlay
 from gannext.inspection.regions import find_regions
-from gannext.runtime import Pixels, Prediction, write_atomically, write_text
+from gannext.runtime import Pixels, Prediction, to_image, write_atomically, write_text
 
 REGIONS = "regions.json"
 LONGEST_STEM = 40  # characters, of up to 4 bytes: a file system takes 255, and our own endings come on top
@@ -87,11 +87,6 @@ class MapsFolder:
             "annotations": self.annotations,
         }
         write_text(self.folder / REGIONS, json.dumps(content) + "\n")
-
-
-def to_image(pixels: Pixels) -> Image.Image:
-    """Bytes (H, W, 1 or 3) as a PIL image."""
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def write_picture(path: Path, image: Image.Image, info: PngInfo | None = None) -> None:

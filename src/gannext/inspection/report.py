@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gannext.inspection.colours import heat_map
-from gannext.inspection.folder import to_image
-from gannext.runtime import Calibration, InputError, Pixels, Prediction, write_atomically
+from gannext.runtime import Calibration, InputError, Pixels, Prediction, to_image, write_atomically
 
 CAPTIONS = ("input", "reconstruction", "heat map")
 SIDES = ((500, 160), (1500, 128), (4000, 96))  # up to so many images, thumbnails have this side

@@ -19,14 +19,12 @@ class Model:
     """How to build a pair of networks.
 
     Attributes:
-        title: what papers call it.
         generator: called with the image's size (height, width), its channels and the options; what it
             builds returns a reconstruction, or `Encoded`, which holds one.
         options: names of the further options that `generator` takes.
         discriminator: called with size, channels, ndf and nz.
     """
 
-    title: str
     generator: Callable[..., nn.Module]
     options: tuple[str, ...] = ("dim",)
     discriminator: Callable[[tuple[int, int], int, int, int], nn.Module] = Discriminator
@@ -41,10 +39,10 @@ def _cut_encoder(size: tuple[int, int], channels: int, ndf: int, nz: int) -> nn.
 
 
 MODELS: dict[str, Model] = {
-    "gannext": Model("GanNeXt", _gannext, ("dim", "depths", "bottom", "kernel", "norm", "patch", "scale")),
-    "skipganomaly": Model("Skip-GANomaly", UNet),
-    "ganomaly": Model("GANomaly", EncoderDecoder, ("dim", "nz"), _cut_encoder),
-    "anotrans": Model("transformer GAN", SwinUNet),
+    "gannext": Model(_gannext, ("dim", "depths", "bottom", "kernel", "norm", "patch", "scale")),
+    "skipganomaly": Model(UNet),
+    "ganomaly": Model(EncoderDecoder, ("dim", "nz"), _cut_encoder),
+    "anotrans": Model(SwinUNet),
 }
 
 

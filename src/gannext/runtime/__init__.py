@@ -12,6 +12,7 @@ from gannext.runtime.images import (
     image_size,
     resize,
     resize_map,
+    to_image,
     to_pixels,
 )
 from gannext.runtime.options import as_option
@@ -41,6 +42,7 @@ __all__ = [
     "image_size",
     "resize",
     "resize_map",
+    "to_image",
     "to_pixels",
     "unknown",
     "write_atomically",

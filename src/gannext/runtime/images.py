@@ -97,6 +97,11 @@ def deep_grey_to_bytes(values: NDArray[np.generic], mode: str) -> Pixels:
     return (np.clip(values, 0, 65535).astype(np.uint16) >> 8).astype(np.uint8)
 
 
+def to_image(pixels: Pixels) -> Image.Image:
+    """Bytes (H, W, 1 or 3) as a PIL image."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
 def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """Resizes uint8 (height, width, channels) to size = (height, width): bilinear, antialiased.
 
@@ -106,8 +111,7 @@ def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     if pixels.shape[:2] == size:
         return pixels
     height, width = size
-    squeezed = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    image = Image.fromarray(squeezed)
+    image = to_image(pixels)
     image = image.resize((width, image.height), Image.Resampling.BILINEAR)
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(height, width, pixels.shape[-1])

@@ -20,11 +20,11 @@ def training_macs(networks: NetworkConfig, recipe: Recipe) -> int:
     They are counted, by `torch.utils.flop_counter`, while a step runs on torch's meta device; or on the
     CPU, where the step corrupts its images, whose regions depend on values.
     """
-    with torch.random.fork_rng(), torch.device("cpu" if recipe.corruption else "meta"):
-        generator, discriminator = networks.build_generator(), networks.build_discriminator()
-        x = torch.zeros(BATCH, networks.channels, *networks.size)
     mapping: dict[Any, Any] = {torch.ops.aten.convolution_backward: convolution_backward_flops}
     with torch.random.fork_rng(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+        with torch.device("cpu" if recipe.corruption else "meta"):
+            generator, discriminator = networks.build_generator(), networks.build_discriminator()
+            x = torch.zeros(BATCH, networks.channels, *networks.size)
         losses = OBJECTIVES[recipe.objective](recipe, generator, discriminator, x)
         losses.generator.backward(inputs=list(generator.parameters()), retain_graph=True)
         losses.discriminator.backward(inputs=list(discriminator.parameters()))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gannext.detection import AnyScoring, JudgeScoring, Scoring
+from gannext.networks import NetworkConfig
 from gannext.runtime import unknown
 from gannext.training.corruption import Corruption
 
@@ -54,6 +55,18 @@ class Recipe:
     warm_up: int = 0
     cosine: bool = False
     averaging: float = 0.0
+
+    def networks(
+        self, model: str, size: tuple[int, int], channels: int, options: Mapping[str, Any], **widths: int
+    ) -> NetworkConfig:
+        """The networks that the recipe trains.
+
+        Args:
+            model, size, channels: as in NetworkConfig.
+            options: of the generator, before the recipe's own.
+            widths: NetworkConfig's ndf and nz, where they differ from its defaults.
+        """
+        return NetworkConfig(model, size, channels, {**self.generator, **options}, discriminator=self.discriminator, **widths)
 
     def learning_rate(self, step: int, steps: int) -> float:
         """The learning rate of step number `step`, from 0, of so many in all."""
