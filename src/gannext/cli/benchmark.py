@@ -94,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
     from gannext.data import DATASETS, find_class
     from gannext.evaluation import PROTOCOLS, Cell, Settings, check_models, read_rows, run_cells, unfinished, write_rows
+    from gannext.training import Interrupted
 
     if args.dataset not in DATASETS:
         raise unknown("data set", args.dataset, tuple(DATASETS))
@@ -129,9 +130,9 @@ def run(args: argparse.Namespace) -> int:
             write_rows(file, rows)
             broken += row.status != "ok"
             progress.finished(row, rows)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):  # whichever process is the first to answer Ctrl-C
         warn("stopped; what was finished is kept, and the same command goes on from here")
-        raise
+        raise KeyboardInterrupt from None
     if rows:
         write_page(rows, output, command)
     if broken:
