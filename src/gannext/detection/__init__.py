@@ -4,7 +4,9 @@ from gannext.detection.calibrate import calibrate, calibrate_tiles
 from gannext.detection.detector import Detector
 from gannext.detection.device import find_device
 from gannext.detection.maps import MAPS, AnomalyMap, MapKind
-from gannext.detection.score import AnyScoring, JudgeScoring, Scoring, denormalise, normalise, score_batch, score_batches
+from gannext.detection.memory import Neighbours, NeighbourScoring
+from gannext.detection.score import JudgeScoring, Scoring, denormalise, describe, normalise, score_batch, score_batches
+from gannext.detection.scorings import AnyScoring, ScoringPlan
 
 __all__ = [
     "MAPS",
@@ -13,10 +15,14 @@ __all__ = [
     "Detector",
     "JudgeScoring",
     "MapKind",
+    "NeighbourScoring",
+    "Neighbours",
     "Scoring",
+    "ScoringPlan",
     "calibrate",
     "calibrate_tiles",
     "denormalise",
+    "describe",
     "find_device",
     "normalise",
     "score_batch",

@@ -1,6 +1,7 @@
 """The networks, as plain torch modules, and the registry that finds a generator by its name."""
 
 from gannext.networks.config import NetworkConfig
+from gannext.networks.describer import PROJECTED, Describer, turned
 from gannext.networks.discriminator import Discriminator
 from gannext.networks.encoder_decoder import Encoded, EncoderDecoder, EncoderDiscriminator, reconstruct
 from gannext.networks.energy import energies, gaussian_blur
@@ -14,7 +15,9 @@ from gannext.networks.unet import UNet
 __all__ = [
     "MODELS",
     "NORMS",
+    "PROJECTED",
     "Cost",
+    "Describer",
     "Discriminator",
     "Encoded",
     "EncoderDecoder",
@@ -30,4 +33,5 @@ __all__ = [
     "gaussian_blur",
     "measure_cost",
     "reconstruct",
+    "turned",
 ]

@@ -114,6 +114,7 @@ class GanNeXt(nn.Module):
         patch: side of the stem's patches.
         outputs: channels of the output; by default as many as of the input.
         scale: what each block's layer scale starts at.
+        thumbnail: side of a thumbnail that is all that it sees of an image, so that it cannot copy; 0: the image.
 
     A side that is no multiple of `stride` = patch * 2**levels (16 by default) is padded by repeating
     the border and the reconstruction is cropped back.
@@ -130,12 +131,14 @@ class GanNeXt(nn.Module):
         patch: int = 2,
         outputs: int | None = None,
         scale: float = 1e-6,
+        thumbnail: int = 0,
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
             raise ValueError(f"kernel {kernel} is even: choose an odd side such as {kernel + 1}")
         widths = [dim * 2**level for level in range(len(depths))]
         self.stride = patch * 2 ** len(depths)
+        self.thumbnail = thumbnail
 
         def blocks(width: int, depth: int) -> nn.Sequential:
             return nn.Sequential(*(Block(width, kernel, norm, scale) for _ in range(depth)))
@@ -154,6 +157,8 @@ class GanNeXt(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
+        if self.thumbnail:
+            x = F.interpolate(F.adaptive_avg_pool2d(x, self.thumbnail), (height, width), mode="nearest")
         y = self.stem_in(pad_to_multiple(x, self.stride))  # (N, d, H/k, W/k)
         skips = []
         for blocks, skip, down in zip(self.encoder, self.skips, self.downs, strict=True):
