@@ -40,7 +40,7 @@ def _cut_encoder(size: tuple[int, int], channels: int, ndf: int, nz: int) -> nn.
 
 
 MODELS: dict[str, Model] = {
-    "gannext": Model(_gannext, ("dim", "depths", "bottom", "kernel", "norm", "patch", "scale", "thumbnail")),
+    "gannext": Model(_gannext, ("dim", "depths", "bottom", "kernel", "norm", "patch", "scale", "std", "thumbnail")),
     "skipganomaly": Model(UNet),
     "ganomaly": Model(EncoderDecoder, ("dim", "nz"), _cut_encoder),
     "anotrans": Model(SwinUNet),
