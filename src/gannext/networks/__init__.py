@@ -3,7 +3,7 @@
 from gannext.networks.config import NetworkConfig
 from gannext.networks.discriminator import Discriminator
 from gannext.networks.encoder_decoder import Encoded, EncoderDecoder, EncoderDiscriminator, reconstruct
-from gannext.networks.gannext import NORMS, GanNeXt
+from gannext.networks.gannext import NORMS, Block, GanNeXt
 from gannext.networks.profile import Cost, measure_cost
 from gannext.networks.registry import MODELS, Model, create_generator
 from gannext.networks.swin_unet import SwinUNet
@@ -12,6 +12,7 @@ from gannext.networks.unet import UNet
 __all__ = [
     "MODELS",
     "NORMS",
+    "Block",
     "Cost",
     "Discriminator",
     "Encoded",
