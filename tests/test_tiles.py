@@ -129,7 +129,7 @@ def test_train_predict_and_evaluate_on_tiles(tiled: Path, cloth: Path, gannext: 
         tiles = list(Tiling(32).boxes((size[1], size[0])))
         pixels = np.asarray(Image.open(entry["file_name"]).convert("RGB"))
         batch = np.stack([pixels[b.top : b.top + 32, b.left : b.left + 32] for b in tiles]).transpose(0, 3, 1, 2)
-        assert scores[entry["file_name"]] == pytest.approx(detector.look(torch.from_numpy(batch)).scores.max(), rel=1e-4)
+        assert scores[entry["file_name"]] == pytest.approx(float(detector.see(torch.from_numpy(batch)).scores.max()), rel=1e-4)
 
     other = gannext("predict", tiled, cloth / "test" / "good", "--overlap", 0.5)
     assert other.code == 0 and "calibrated with other tiles" in other.err

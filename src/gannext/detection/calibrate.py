@@ -8,10 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gannext.detection.detector import Detector, View
-from gannext.detection.inputs import OneImage, prepare
+from gannext.detection.detector import Detector, Seen, to_tensor
 from gannext.detection.maps import AnomalyMap, default_smoothing
-from gannext.runtime import BINS, Calibration, InputError, PixelCalibration, count
+from gannext.runtime import BINS, Calibration, InputError, OneImage, PixelCalibration, count, prepare
 
 
 def calibrate(
@@ -34,13 +33,13 @@ def calibrate(
     scores: list[float] = []
     detector.anomaly_map = unscaled_map(detector, kind)
     for batch in batches:
-        view = detector.look(batch, parts=True)
-        means.add(view)
-        scores += view.scores.tolist()
+        seen = detector.see(batch, parts=True)
+        means.add(seen)
+        scores += seen.scores.double().tolist()
     scaled = replace(detector.anomaly_map, scales=means.result())
     counts = np.zeros(BINS, np.int64)
     for batch in batches:
-        parts = detector.look(batch, parts=True).parts
+        parts = detector.see(batch, parts=True).parts
         assert parts is not None
         count(counts, scaled.combine(parts))
     detector.calibration = Calibration(tuple(scores), fpr)
@@ -62,8 +61,8 @@ def calibrate_tiles(
     """
     means = PartMeans()
     detector.anomaly_map = unscaled_map(detector, kind)
-    for view in views_of_tiles(detector, pictures):
-        means.add(view)
+    for seen in seen_in_tiles(detector, pictures):
+        means.add(seen)
     detector.anomaly_map = replace(detector.anomaly_map, scales=means.result())
     counts = np.zeros(BINS, np.int64)
     scores: list[float] = []
@@ -88,12 +87,12 @@ class PartMeans:
         self.total: NDArray[np.float64] | None = None
         self.count = 0
 
-    def add(self, view: View) -> None:
+    def add(self, seen: Seen) -> None:
         """Adds a batch."""
-        assert view.parts is not None
-        sums = view.parts.mean((2, 3), dtype=torch.float64).sum(0).cpu().numpy()
+        assert seen.parts is not None
+        sums = seen.parts.mean((2, 3), dtype=torch.float64).sum(0).cpu().numpy()
         self.total = sums if self.total is None else self.total + sums
-        self.count += len(view.parts)
+        self.count += len(seen.parts)
 
     def result(self) -> tuple[float, ...]:
         """The means (K,)."""
@@ -102,11 +101,11 @@ class PartMeans:
         return tuple(float(mean) for mean in self.total / self.count)
 
 
-def views_of_tiles(detector: Detector, pictures: Iterable[OneImage]) -> Iterator[View]:
+def seen_in_tiles(detector: Detector, pictures: Iterable[OneImage]) -> Iterator[Seen]:
     """What the networks see in the tiles of pictures; one that cannot be used is passed over."""
     tiling = detector.tiling
     assert tiling is not None
     for prepared in prepare(pictures, None, detector.config.channels, ahead=1):
         if not isinstance(prepared.pixels, InputError) and min(prepared.size) >= tiling.side:
-            for _, view in detector.look_at_tiles(prepared.pixels, tiling, parts=True):
-                yield view
+            for _, tiles in detector.tile_batches(prepared.pixels, tiling):
+                yield detector.see(to_tensor(tiles), parts=True)

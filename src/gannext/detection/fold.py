@@ -1,6 +1,7 @@
 """Networks for inference: what only training needs is folded into the convolutions, exactly."""
 
 import copy
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -21,7 +22,7 @@ def folded(network: nn.Module) -> nn.Module:
     network = copy.deepcopy(network).eval().requires_grad_(False)
     for module in list(network.modules()):
         children = list(module.named_children())
-        for (name, conv), (norm_name, norm) in zip(children, children[1:], strict=False):
+        for (name, conv), (norm_name, norm) in pairwise(children):
             if isinstance(conv, CONVOLUTIONS) and isinstance(norm, nn.BatchNorm2d):
                 transposed = isinstance(conv, nn.ConvTranspose2d)
                 setattr(module, name, fuse_conv_bn_eval(conv, norm, transpose=transposed))

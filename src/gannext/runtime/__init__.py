@@ -14,8 +14,10 @@ from gannext.runtime.images import (
     resize_map,
     to_pixels,
 )
+from gannext.runtime.inputs import OneImage, prepare
 from gannext.runtime.options import as_option
 from gannext.runtime.pixels import BINS, PixelCalibration, count
+from gannext.runtime.predictor import Predictor, View
 from gannext.runtime.results import Prediction, as_csv, as_json, as_table
 from gannext.runtime.tiles import Blend, Box, Tiling
 
@@ -26,10 +28,13 @@ __all__ = [
     "Box",
     "Calibration",
     "InputError",
+    "OneImage",
     "PixelCalibration",
     "Pixels",
     "Prediction",
+    "Predictor",
     "Tiling",
+    "View",
     "array_to_pixels",
     "as_csv",
     "as_json",
@@ -39,6 +44,7 @@ __all__ = [
     "decode_image",
     "find_images",
     "image_size",
+    "prepare",
     "resize",
     "resize_map",
     "to_pixels",
