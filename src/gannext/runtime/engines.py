@@ -1,0 +1,64 @@
+"""What computes an exported file's graph: ONNX Runtime, or OpenVINO where that is installed."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gannext.runtime.errors import InputError
+from gannext.runtime.images import Pixels
+from gannext.runtime.sealed import ExportedContent
+
+IMAGES, SCORE, RECONSTRUCTION, MAP = "images", "score", "reconstruction", "map"  # the graph's input and outputs
+ENGINES = ("auto", "onnxruntime", "openvino")
+
+Engine: TypeAlias = Callable[[Pixels, Sequence[str]], list[NDArray[Any]]]
+"""From bytes (n, H, W, C) and names of outputs to the outputs. What is not named is not computed."""
+
+
+def onnxruntime_engine(content: ExportedContent, threads: int | None = None) -> Engine:
+    """ONNX Runtime on the CPU, with so many threads, by default as many as there are processors."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors alone
+    options.intra_op_num_threads = threads or 0
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # decoding needs the processors too
+    session = onnxruntime.InferenceSession(content.graph, options, providers=["CPUExecutionProvider"])
+    once = onnxruntime.RunOptions()
+    once.only_execute_path_to_fetches = True
+
+    def run(pixels: Pixels, outputs: Sequence[str]) -> list[NDArray[Any]]:
+        return [np.asarray(value) for value in session.run(list(outputs), {IMAGES: pixels}, once)]
+
+    return run
+
+
+def openvino_engine(content: ExportedContent, threads: int | None = None) -> Engine:
+    """OpenVINO on the CPU. It computes in 32 bits, unless the file was exported at a lower precision: then in bfloat16 where
+    the processor is built for it.
+
+    Raises:
+        InputError: openvino is not installed.
+    """
+    try:
+        import openvino
+    except ImportError:
+        raise InputError("openvino is not installed: pip install 'gannext[openvino]', or pass --engine onnxruntime") from None
+    core = openvino.Core()
+    model = core.read_model(content.graph, content.weights or b"")
+    settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads} if threads else {}
+    if content.metadata["precision"] == "fp32":
+        settings["INFERENCE_PRECISION_HINT"] = "f32"
+    compiled: dict[tuple[str, ...], Any] = {}
+
+    def run(pixels: Pixels, outputs: Sequence[str]) -> list[NDArray[Any]]:
+        names = tuple(outputs)
+        if names not in compiled:  # a model of these outputs alone computes nothing else
+            part = openvino.Model([model.output(name) for name in names], model.get_parameters())
+            compiled[names] = core.compile_model(part, "CPU", settings)
+        found = compiled[names]([pixels])
+        return [np.array(found[index]) for index in range(len(names))]
+
+    return run
