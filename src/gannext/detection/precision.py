@@ -1,5 +1,6 @@
 """An exported graph at less than 32 bits: smaller, and where the processor is built for it, faster."""
 
+import logging
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -60,6 +61,7 @@ def quantise(model: "ModelProto", images: Iterable[Pixels], channels: int) -> "M
             self.count += 0 if batch is None else len(batch)
             return None if batch is None else {IMAGES: batch}
 
+    logging.getLogger().addFilter(silence := lambda record: "pre-processing" not in record.getMessage())
     reader = Reader()
     kept = kept_whole(model, channels)
     with tempfile.TemporaryDirectory() as folder:
@@ -80,6 +82,8 @@ def quantise(model: "ModelProto", images: Iterable[Pixels], channels: int) -> "M
             if reader.count:
                 raise
             raise InputError("int8 takes held-out normal images to calibrate on, and there are none: pass --images") from None
+        finally:
+            logging.getLogger().removeFilter(silence)
         return onnx.load(path)
 
 
