@@ -23,6 +23,7 @@ from gannext.detection.fold import folded
 from gannext.detection.resize import resize_bytes
 from gannext.networks import MODELS, NetworkConfig
 from gannext.runtime import Calibration, Exported, ExportedContent, InputError, Tiling, read_exported, resize
+from gannext.runtime.protobuf import with_outputs
 from gannext.runtime.sealed import KEY, seal_graph
 
 SIZE = (32, 48)
@@ -175,6 +176,19 @@ def test_predict_prints_and_writes_the_same(exported_file: Path, detector_file: 
     by_openvino = gannext("predict", exported_file, folder / "000.png", "--engine", "openvino")
     assert by_openvino.out == gannext("predict", exported_file, folder / "000.png").out
     assert gannext("predict", exported_file, folder / "000.png", "--tile", 32).code == 0
+
+
+def test_what_is_not_asked_for_is_not_computed(exported_file: Path) -> None:
+    import onnx
+
+    content = exported_file.read_bytes()
+    counts = []
+    for names in (["score"], ["score", "reconstruction"], ["score", "reconstruction", "map"]):
+        model = onnx.load_from_string(with_outputs(content, names))
+        onnx.checker.check_model(model)
+        assert [output.name for output in model.graph.output] == names
+        counts.append(len(model.graph.node))
+    assert counts[0] < counts[1] < counts[2] and with_outputs(content, ["score", "reconstruction", "map"]) == content
 
 
 def test_any_tool_can_read_the_metadata(exported_file: Path, detector_file: Path) -> None:
@@ -376,7 +390,9 @@ def test_the_runtime_alone(exported_file: Path, detector_file: Path, parts: Path
     gannext = environment / "bin" / "gannext"
     done = run(gannext, "predict", exported_file, parts / "test", "--maps", "maps", "--report", "r.html", "--output", "r.csv")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("abnormal\n") >= 9 and (tmp_path / "maps" / "regions.json").exists()
+    rows = Detector.load(detector_file).predict(parts / "test")
+    assert [line.split()[-1] for line in done.stdout.splitlines()[1:]] == [row.verdict for row in rows]
+    assert (tmp_path / "maps" / "regions.json").exists() and (tmp_path / "r.html").exists()
     for arguments, words in (
         (("predict", detector_file, parts / "test"), "gannext export"),
         (("train",), "gannext[train]"),

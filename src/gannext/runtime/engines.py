@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from gannext.runtime.errors import InputError
 from gannext.runtime.images import Pixels
+from gannext.runtime.protobuf import with_outputs
 from gannext.runtime.sealed import ExportedContent
 
 IMAGES, SCORE, RECONSTRUCTION, MAP = "images", "score", "reconstruction", "map"  # the graph's input and outputs
@@ -25,12 +26,14 @@ def onnxruntime_engine(content: ExportedContent, threads: int | None = None) -> 
     options.log_severity_level = 3  # errors alone
     options.intra_op_num_threads = threads or 0
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # decoding needs the processors too
-    session = onnxruntime.InferenceSession(content.graph, options, providers=["CPUExecutionProvider"])
-    once = onnxruntime.RunOptions()
-    once.only_execute_path_to_fetches = True
+    sessions: dict[tuple[str, ...], Any] = {}
 
     def run(pixels: Pixels, outputs: Sequence[str]) -> list[NDArray[Any]]:
-        return [np.asarray(value) for value in session.run(list(outputs), {IMAGES: pixels}, once)]
+        names = tuple(outputs)
+        if names not in sessions:  # ONNX Runtime computes all outputs that a graph has, whichever are asked for
+            graph = with_outputs(content.graph, names)
+            sessions[names] = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return [np.asarray(value) for value in sessions[names].run(list(names), {IMAGES: pixels})]
 
     return run
 

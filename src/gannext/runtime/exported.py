@@ -1,6 +1,7 @@
 """A detector from an exported file: the same judgements without torch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,13 @@ class Exported(Predictor):
     Args:
         metadata: what the file says, as `gannext.detection.export_detector` wrote it.
         engine: computes its graph.
+        path: what errors call the file.
 
     Raises:
         KeyError, TypeError, ValueError: the metadata lack something, or it is impossible.
     """
 
-    def __init__(self, metadata: Mapping[str, Any], engine: Engine) -> None:
+    def __init__(self, metadata: Mapping[str, Any], engine: Engine, path: str | Path = "the exported file") -> None:
         tiling, pixels = metadata["tiling"], metadata["pixels"]
         super().__init__(
             Calibration(tuple(metadata["calibration"]["scores"]), metadata["calibration"]["fpr"]),
@@ -43,7 +45,7 @@ class Exported(Predictor):
             Tiling(**tiling) if tiling else None,
         )
         self.metadata = dict(metadata)
-        self.engine = engine
+        self.engine, self.path = engine, path
         self._size = metadata["size"][0], metadata["size"][1]
         self._channels = int(metadata["channels"])
         self._pixels = PixelCalibration(tuple(pixels["rates"]), tuple(pixels["thresholds"]), pixels["fpr"]) if pixels else None
@@ -71,15 +73,8 @@ class Exported(Predictor):
         if content.weights is not None and engine == "onnxruntime":
             raise InputError(f"{path} is a file for OpenVINO: leave --engine out, or export it as .onnx")
         make = openvino_engine if engine == "openvino" or content.weights is not None else onnxruntime_engine
-        try:
-            return cls(content.metadata, make(content, threads))
-        except InputError:
-            raise
-        except ImportError:  # of the engine itself
-            raise
-        except Exception as error:  # the engines raise errors of their own
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise InputError(f"{path} cannot be run here ({reason}): upgrade gannext and its packages") from None
+        with one_sentence(path):
+            return cls(content.metadata, make(content, threads), path)
 
     @property
     def networks(self) -> Mapping[str, Any]:
@@ -103,5 +98,18 @@ class Exported(Predictor):
 
     def look(self, pixels: Pixels, *, reconstruct: bool = False, maps: bool = False) -> View:
         names = [SCORE, *([RECONSTRUCTION] if reconstruct else []), *([MAP] if maps else [])]
-        found = dict(zip(names, self.engine(np.ascontiguousarray(pixels), names), strict=True))
+        with one_sentence(self.path):
+            found = dict(zip(names, self.engine(np.ascontiguousarray(pixels), names), strict=True))
         return View(found[SCORE].astype(np.float64), found.get(RECONSTRUCTION), found.get(MAP))
+
+
+@contextmanager
+def one_sentence(path: str | Path) -> Iterator[None]:
+    """Turns the engines' errors, which are of their own kinds, into an InputError."""
+    try:
+        yield
+    except (InputError, ImportError):
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"{path} cannot be run here ({reason}): upgrade gannext and its packages") from None

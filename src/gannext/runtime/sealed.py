@@ -18,6 +18,7 @@ from typing import Any
 
 from gannext.runtime.errors import InputError
 from gannext.runtime.files import write_atomically
+from gannext.runtime.protobuf import entry
 
 FORMAT = "gannext-export"
 FORMAT_VERSION = 1
@@ -59,21 +60,6 @@ def is_exported(path: str | Path) -> bool:
     if start.startswith((b"PK", b"\x80")):  # a zip, a pickle
         return False
     return start.startswith(b"\x08") or path.suffix.lower() in (".onnx", ".xml")  # 8: the field that ONNX files begin with
-
-
-def entry(key: str, value: str) -> bytes:
-    """One entry of a model's metadata_props as protocol buffers write it; its last bytes are the value's."""
-    inside = b"".join(tag + varint(len(text)) + text for tag, text in ((b"\x0a", key.encode()), (b"\x12", value.encode())))
-    return b"\x72" + varint(len(inside)) + inside
-
-
-def varint(value: int) -> bytes:
-    """A whole number as protocol buffers write it."""
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
 
 
 def seal_graph(graph: bytes, metadata: Mapping[str, Any]) -> bytes:
