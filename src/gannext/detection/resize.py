@@ -33,5 +33,11 @@ def resize_bytes(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def rounded(sums: Tensor) -> Tensor:
-    """Weighted sums back to bytes, halves up. Products of 22-bit weights and bytes are exact in doubles."""
-    return ((sums + PRECISION / 2) / PRECISION).floor().clamp(0.0, 255.0)
+    """Weighted sums back to bytes, halves up. Products of 22-bit weights and bytes are exact in doubles.
+
+    Where an engine computes with fewer bits than asked for, bytes that were not resized still come out as they are; adding
+    a half before rounding down would take a ninth bit.
+    """
+    values = sums / PRECISION
+    low = values.floor()
+    return (low + (values - low >= 0.5)).clamp(0.0, 255.0)

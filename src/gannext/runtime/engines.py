@@ -51,17 +51,25 @@ def openvino_engine(content: ExportedContent, threads: int | None = None) -> Eng
         raise InputError("openvino is not installed: pip install 'gannext[openvino]', or pass --engine onnxruntime") from None
     core = openvino.Core()
     model = core.read_model(content.graph, content.weights or b"")
-    settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads} if threads else {}
-    if content.metadata["precision"] == "fp32":
-        settings["INFERENCE_PRECISION_HINT"] = "f32"
-    compiled: dict[tuple[str, ...], Any] = {}
+    size, exact = content.metadata["size"], content.metadata["precision"] == "fp32"
+    compiled: dict[tuple[bool, tuple[str, ...]], Any] = {}
+
+    def compile_for(ready: bool, names: tuple[str, ...]) -> Any:
+        """A model of these outputs alone; `ready` images are at the networks' size, and the graph's resize does nothing."""
+        whole = model.clone()
+        part = openvino.Model([whole.output(name) for name in names], whole.get_parameters())
+        settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads} if threads else {}
+        if ready:
+            part.reshape([-1, *size, content.metadata["channels"]])
+        if exact or not ready:  # bfloat16 cannot tell the 200th pixel from the 201st
+            settings["INFERENCE_PRECISION_HINT"] = "f32"
+        return core.compile_model(part, "CPU", settings)
 
     def run(pixels: Pixels, outputs: Sequence[str]) -> list[NDArray[Any]]:
-        names = tuple(outputs)
-        if names not in compiled:  # a model of these outputs alone computes nothing else
-            part = openvino.Model([model.output(name) for name in names], model.get_parameters())
-            compiled[names] = core.compile_model(part, "CPU", settings)
-        found = compiled[names]([pixels])
-        return [np.array(found[index]) for index in range(len(names))]
+        key = list(pixels.shape[1:3]) == list(size), tuple(outputs)
+        if key not in compiled:
+            compiled[key] = compile_for(*key)
+        found = compiled[key]([pixels])
+        return [np.array(found[index]) for index in range(len(outputs))]
 
     return run
