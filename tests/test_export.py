@@ -369,7 +369,9 @@ def test_judging_by_an_exported_file_imports_no_torch(exported_file: Path, parts
 
 
 @pytest.mark.slow
-def test_the_runtime_alone(exported_file: Path, detector_file: Path, parts: Path, tmp_path: Path) -> None:
+def test_the_runtime_alone(
+    exported_file: Path, detector_file: Path, parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A new environment with `pip install .` and nothing else."""
     environment = tmp_path / "edge"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
@@ -379,7 +381,8 @@ def test_the_runtime_alone(exported_file: Path, detector_file: Path, parts: Path
                    cwd=make_folder(source), check=True)  # fmt: skip
     subprocess.run([python, "-m", "pip", "install", "--quiet", source], check=True)
     size = sum(file.stat().st_size for file in environment.rglob("*") if file.is_file() and not file.is_symlink())
-    print(f"the environment takes {size / 1e6:.0f} MB")
+    with capsys.disabled():
+        print(f"\nthe environment without extras takes {size / 1e6:.0f} MB")
 
     def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
         command = [str(a) for a in arguments]
