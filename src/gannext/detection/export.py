@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 EXAMPLE = (2, 40, 56)  # images, height and width that the graph is traced with; all three may be any number afterwards
 
 
-class Judge(nn.Module):
+class EndToEnd(nn.Module):
     """All that an exported file computes, by the functions that the Detector calls.
 
     Bytes (N, H, W, C) of any height and width -> scores (N,), reconstructions, bytes (N, h, w, C), and, where the
@@ -128,7 +128,7 @@ def to_onnx(detector: Detector) -> "ModelProto":
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            Judge(detector).cpu().eval(),
+            EndToEnd(detector).cpu().eval(),
             (example,),
             dynamo=True,
             dynamic_shapes=dynamic,
