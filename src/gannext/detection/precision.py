@@ -28,8 +28,8 @@ def halve_weights(model: "ModelProto") -> None:
             continue
         largest = np.finfo(np.float16).max
         name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(values.clip(-largest, largest).astype(np.float16), f"{name}_16"))
-        casts.append(helper.make_node("Cast", [tensor.name], [name], f"{name}_32", to=TensorProto.FLOAT))
+        tensor.CopyFrom(numpy_helper.from_array(values.clip(-largest, largest).astype(np.float16), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [tensor.name], [name], f"{name}.whole", to=TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
