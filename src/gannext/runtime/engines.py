@@ -41,8 +41,8 @@ def onnxruntime_engine(content: ExportedContent, threads: int | None = None) -> 
 def openvino_engine(content: ExportedContent, threads: int | None = None) -> Engine:
     """OpenVINO on the CPU, in 32 bits but for what the file has in 8.
 
-    In bfloat16, which it would take where the processor is built for that, a judge's filters took minutes an image, and the
-    resize could not tell the 200th pixel from the 201st.
+    In bfloat16, which it would take where the processor is built for that, a per-pixel judge took over a minute a batch, and
+    the resize could not tell the 200th pixel from the 201st.
 
     Raises:
         InputError: openvino is not installed.
@@ -60,7 +60,7 @@ def openvino_engine(content: ExportedContent, threads: int | None = None) -> Eng
         """A model of these outputs alone; `ready` images are at the networks' size, and the graph's resize does nothing."""
         whole = model.clone()
         part = openvino.Model([whole.output(name) for name in names], whole.get_parameters())
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}  # of itself it takes bfloat16: see above
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}  # see above
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
         if ready:
