@@ -3,13 +3,16 @@
 from gannext.detection.calibrate import calibrate, calibrate_tiles
 from gannext.detection.detector import Detector
 from gannext.detection.device import find_device
+from gannext.detection.export import export_detector
 from gannext.detection.maps import MAPS, AnomalyMap, MapKind
 from gannext.detection.memory import Neighbours, NeighbourScoring
+from gannext.detection.precision import PRECISIONS
 from gannext.detection.score import JudgeScoring, Scoring, denormalise, describe, normalise, score_batch, score_batches
 from gannext.detection.scorings import AnyScoring, ScoringPlan
 
 __all__ = [
     "MAPS",
+    "PRECISIONS",
     "AnomalyMap",
     "AnyScoring",
     "Detector",
@@ -23,6 +26,7 @@ __all__ = [
     "calibrate_tiles",
     "denormalise",
     "describe",
+    "export_detector",
     "find_device",
     "normalise",
     "score_batch",

@@ -5,7 +5,7 @@ from gannext.networks.describer import PROJECTED, Describer, turned
 from gannext.networks.discriminator import Discriminator
 from gannext.networks.encoder_decoder import Encoded, EncoderDecoder, EncoderDiscriminator, reconstruct
 from gannext.networks.energy import energies, gaussian_blur
-from gannext.networks.gannext import NORMS, GanNeXt
+from gannext.networks.gannext import NORMS, Block, GanNeXt
 from gannext.networks.judge import Judge
 from gannext.networks.profile import Cost, measure_cost
 from gannext.networks.registry import MODELS, Model, create_generator
@@ -16,6 +16,7 @@ __all__ = [
     "MODELS",
     "NORMS",
     "PROJECTED",
+    "Block",
     "Cost",
     "Describer",
     "Discriminator",

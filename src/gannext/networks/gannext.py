@@ -68,12 +68,12 @@ class Block(nn.Module):
         self.norm = make_norm(norm, channels)
         self.expand = nn.Conv2d(channels, 4 * channels, 1)
         self.project = nn.Conv2d(4 * channels, channels, 1)
-        self.scale = nn.Parameter(torch.full((channels, 1, 1), scale))
+        self.scale: nn.Parameter | None = nn.Parameter(torch.full((channels, 1, 1), scale))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(self.depthwise(x))
         y = self.project(F.gelu(self.expand(y)))
-        return x + self.scale * y
+        return x + (y if self.scale is None else self.scale * y)
 
 
 class Downsample(nn.Module):
