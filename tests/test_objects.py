@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from sklearn.neighbors import NearestNeighbors
 
+import gannext
 from conftest import Command, picture, write_pictures
 from gannext import Detector
 from gannext.cli.main import main
 from gannext.data import DataConfig, load_split
 from gannext.data.images import MemoryImages
-from gannext.detection import Neighbours, NeighbourScoring, describe, normalise
+from gannext.detection import Neighbours, NeighbourScoring, describe, export_detector, normalise
 from gannext.detection.memory import distances, side_by_side
 from gannext.networks import NetworkConfig, turned
 from gannext.training import RECIPES, kind_of
@@ -45,6 +46,9 @@ def test_a_detector_remembers_what_it_was_saved_with(run: Path, tmp_path: Path) 
     together = [p.score for p in detector.predict(images, reconstruct=True, maps=True)]
     alone = [detector.predict(image)[0].score for image in images]
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-4)
+    export_detector(detector).save(tmp_path / "copy.onnx")
+    exported = [p.score for p in gannext.load(tmp_path / "copy.onnx").predict(images)]
+    np.testing.assert_allclose(exported, together, rtol=1e-4, atol=1e-4)
     detector.save(tmp_path / "copy.gannext")
     again = [p.score for p in Detector.load(tmp_path / "copy.gannext").predict(images)]
     np.testing.assert_allclose(again, together, rtol=1e-6)

@@ -168,5 +168,6 @@ def side_by_side(f: Tensor) -> Tensor:
 
 def distances(queries: Tensor, known: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Euclidean distances (N, count) of unit vectors (N, F) to the nearest of (M, F), the least first, and which these are."""
-    cosines, which = (queries @ known.T).topk(count, dim=1)
-    return (2.0 - 2.0 * cosines).clamp_min(0.0).sqrt(), which
+    which = (queries @ known.T).topk(count, dim=1).indices
+    # Not from the cosines: near 1 these have too few digits left for the distance.
+    return (queries[:, None] - known[which]).square().sum(2).sqrt(), which
