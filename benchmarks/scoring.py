@@ -163,7 +163,7 @@ def time_folders(args: argparse.Namespace) -> list[dict[str, Any]]:
         print(f"\n{recipe}, {args.files} PNG files")
         with tempfile.TemporaryDirectory() as folder:
             paths = write_pictures(Path(folder) / "pictures", args.files, args.file_side or side)
-            timings = {PLAIN: timing(plain_folder, Plain(detector), paths, side, items=len(paths), at_least=0)}
+            timings = {PLAIN: timing(plain_folder, Plain(detector), paths, side, 32, items=len(paths), at_least=0)}
             for name, predictor in {"Detector": detector, **exported}.items():
                 timings[name] = timing(judge_folder, predictor, paths, items=len(paths), at_least=0)
             seconds = in_turn(timings, args.folder_rounds)
