@@ -157,13 +157,14 @@ def test_tiles_and_greys_and_openvino(kind: str, channels: int, tmp_path: Path) 
             assert got.anomaly_map == pytest.approx(expected.anomaly_map, rel=1e-3, abs=1e-3)
 
 
-def test_a_judge_is_exported_in_16_bits_but_not_in_8(tmp_path: Path) -> None:
+def test_a_judge_s_weights_may_have_16_bits_but_not_its_arithmetic(tmp_path: Path) -> None:
     detector = random_detector("robust-textures")
     images = noise(8, *SIZE, 3)
     exported = Exported.load(saved(export_detector(detector, "fp16"), tmp_path / "d.onnx"))
     assert exported.look(images).scores == pytest.approx(detector.look(images).scores, rel=0.02)
-    with pytest.raises(InputError, match="cannot be exported in int8"):
-        export_detector(detector, "int8", [images])
+    for precision in ("bf16", "int8"):
+        with pytest.raises(InputError, match=f"cannot be exported in {precision}"):
+            export_detector(detector, precision, [images], openvino=True)
 
 
 def test_a_detector_without_maps_has_none_exported(tmp_path: Path) -> None:
@@ -228,7 +229,9 @@ def test_any_tool_can_read_the_metadata(exported_file: Path, detector_file: Path
     assert [output.shape for output in session.get_outputs()] == [["N"], ["N", 32, 32, 3], ["N", 32, 32]]
 
 
-@pytest.mark.parametrize(("precision", "ending"), [("fp16", "onnx"), ("int8", "onnx"), ("fp16", "xml"), ("int8", "xml")])
+@pytest.mark.parametrize(
+    ("precision", "ending"), [("fp16", "onnx"), ("int8", "onnx"), ("fp16", "xml"), ("bf16", "xml"), ("int8", "xml")]
+)
 def test_what_a_lower_precision_costs_is_measured(
     precision: str, ending: str, detector_file: Path, exported_file: Path, parts: Path, gannext: Command, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -358,6 +361,7 @@ def test_what_cannot_be_done_is_a_sentence(
         (("export", detector_file, "-o", tmp_path / "file" / "x.onnx"), "could not be written"),
         (("export", detector_file, "-o", tmp_path / "x.pt"), "end it in .onnx or .xml"),
         (("export", detector_file, "-o", tmp_path / "x.onnx", "--format", "openvino"), "end it in .xml"),
+        (("export", detector_file, "--precision", "bf16", "-o", tmp_path / "x.onnx"), "export to .xml"),
         (("evaluate", exported_file), "can only predict"),
         (("predict", tmp_path / "none.onnx", image), "does not exist"),
         (("predict", exported_file, image, "--device", "gpu"), "runs on the CPU"),

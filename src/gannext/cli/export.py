@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gannext.runtime import ExportedContent
 
 FORMATS = {".onnx": "onnx", ".xml": "openvino"}
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 LARGEST_CHANGE = 0.005  # of AUROC, or of the rank correlation
 MEASURED = 1000  # images of either kind
 CALIBRATING = 256  # images whose ranges of values int8 takes
@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=PRECISIONS,
         default="fp32",
-        help="fp16: weights take half the room; int8: convolutions in 8 bits; what either costs in accuracy is measured",
+        help="fp16: weights take half the room; bf16: and OpenVINO computes in bfloat16; int8: convolutions in 8 bits; what "
+        "it costs in accuracy is measured",
     )
     parser.add_argument(
         "--images",

@@ -13,16 +13,19 @@ POOLS = (0.6, 2.0)
 FLOOR = 1e-4  # of an energy, as the logarithm of nothing is minus infinity: a hundredth of [-1, 1]'s half, squared
 
 
-def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
-    """(N, C, H, W) blurred by a Gaussian of that standard deviation in pixels; the border is mirrored."""
+def gaussian_blur(x: Tensor, sigma: float, stride: int = 1) -> Tensor:
+    """(N, C, H, W) blurred by a Gaussian of that standard deviation in pixels; the border is mirrored.
+
+    With a stride, what `[..., ::stride, ::stride]` would leave of it: the rest is not computed.
+    """
     reach = min(math.ceil(3 * sigma), min(x.shape[-2:]) - 1)
     offsets = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
     kernel = torch.exp(-offsets.square() / (2 * sigma * sigma))
     kernel = kernel / kernel.sum()
     channels = x.shape[1]
     x = F.pad(x, (reach, reach, reach, reach), mode="reflect")
-    x = F.conv2d(x, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
-    return F.conv2d(x, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+    x = F.conv2d(x, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels, stride=(1, stride))
+    return F.conv2d(x, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels, stride=(stride, 1))
 
 
 def energies(x: Tensor) -> Tensor:
@@ -31,6 +34,7 @@ def energies(x: Tensor) -> Tensor:
     (N, C, H, W) -> (N, 24 C, H/2, W/2), H and W even. The logarithm makes "too smooth" as far from
     normal as "too busy", where a squared error calls whatever is smooth normal.
     """
+    x = x.contiguous(memory_format=torch.channels_last)  # measured twice to four times as fast on a CPU
     smooth = gaussian_blur(x, 0.7)
     dx = F.pad(smooth[..., 1:] - smooth[..., :-1], (0, 1))
     dy = F.pad(smooth[..., 1:, :] - smooth[..., :-1, :], (0, 0, 0, 1))
@@ -40,9 +44,9 @@ def energies(x: Tensor) -> Tensor:
     squares = torch.cat(bands, 1).square()  # (N, 9 C, H, W)
     maps = []
     for pool in POOLS:
-        maps += [torch.log(gaussian_blur(squares, pool) + FLOOR), gaussian_blur(x, pool)]
+        maps += [torch.log(gaussian_blur(squares, pool, stride=2) + FLOOR), gaussian_blur(x, pool, stride=2)]
     cells = [x[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
-    return torch.cat([torch.cat(maps, 1)[:, :, ::2, ::2], *cells], 1)
+    return torch.cat([*maps, *cells], 1)
 
 
 def energy_channels(channels: int) -> int:

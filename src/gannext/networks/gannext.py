@@ -55,6 +55,21 @@ def make_norm(kind: str, channels: int) -> nn.Module:
     raise ValueError(f"norm {kind!r} is unknown: choose one of {', '.join(NORMS)}")
 
 
+class Depthwise(nn.Conv2d):
+    """A depthwise convolution that keeps the side. A CPU computes it in 32 bits even where autocast asks for 16: its backward
+    pass was measured 2.5 times slower in bfloat16.
+    """
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__(channels, channels, kernel, padding=kernel // 2, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float())
+        return super().forward(x)
+
+
 class Block(nn.Module):
     """A ConvNeXt block: x + scale * pointwise(GELU(pointwise(norm(depthwise(x))))).
 
@@ -64,7 +79,7 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, kernel: int = 5, norm: str = "bn", scale: float = 1e-6) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
+        self.depthwise = Depthwise(channels, kernel)
         self.norm = make_norm(norm, channels)
         self.expand = nn.Conv2d(channels, 4 * channels, 1)
         self.project = nn.Conv2d(4 * channels, channels, 1)
