@@ -13,16 +13,17 @@ POOLS = (0.6, 2.0)
 FLOOR = 1e-4  # of an energy, as the logarithm of nothing is minus infinity: a hundredth of [-1, 1]'s half, squared
 
 
-def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
-    """(N, C, H, W) blurred by a Gaussian of that standard deviation in pixels; the border is mirrored."""
+def gaussian_blur(x: Tensor, sigma: float, stride: int = 1) -> Tensor:
+    """(N, C, H, W) blurred by a Gaussian of that standard deviation in pixels, at every `stride`-th row and column; the
+    border is mirrored."""
     reach = min(math.ceil(3 * sigma), min(x.shape[-2:]) - 1)
     offsets = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
     kernel = torch.exp(-offsets.square() / (2 * sigma * sigma))
     kernel = kernel / kernel.sum()
     channels = x.shape[1]
     x = F.pad(x, (reach, reach, reach, reach), mode="reflect")
-    x = F.conv2d(x, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
-    return F.conv2d(x, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+    x = F.conv2d(x, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), stride=(1, stride), groups=channels)
+    return F.conv2d(x, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), stride=(stride, 1), groups=channels)
 
 
 def energies(x: Tensor) -> Tensor:
@@ -37,12 +38,13 @@ def energies(x: Tensor) -> Tensor:
     bands = [x - gaussian_blur(x, BANDS[0])]
     bands += [gaussian_blur(x, sigma) - gaussian_blur(x, 1.6 * sigma) for sigma in BANDS]
     bands += [dx, dy, (dx + dy) / math.sqrt(2), (dx - dy) / math.sqrt(2)]
-    squares = torch.cat(bands, 1).square()  # (N, 9 C, H, W)
+    # Channels last: a depthwise convolution on a CPU is up to nine times faster so.
+    squares = torch.cat(bands, 1).square().contiguous(memory_format=torch.channels_last)  # (N, 9 C, H, W)
     maps = []
     for pool in POOLS:
-        maps += [torch.log(gaussian_blur(squares, pool) + FLOOR), gaussian_blur(x, pool)]
+        maps += [torch.log(gaussian_blur(squares, pool, stride=2) + FLOOR), gaussian_blur(x, pool, stride=2)]
     cells = [x[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
-    return torch.cat([torch.cat(maps, 1)[:, :, ::2, ::2], *cells], 1)
+    return torch.cat([*maps, *cells], 1)
 
 
 def energy_channels(channels: int) -> int:

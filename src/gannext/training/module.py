@@ -59,7 +59,7 @@ class GanModule(LightningModule):
 
     def configure_optimizers(self) -> list[Optimizer]:
         betas = (self.recipe.beta1, self.recipe.beta2)
-        return [Adam(n.parameters(), self.recipe.lr, betas) for n in (self.generator, self.discriminator)]
+        return [Adam(n.parameters(), self.recipe.lr, betas, fused=True) for n in (self.generator, self.discriminator)]
 
     def training_step(self, batch: Tensor, batch_idx: int) -> None:
         """One step of the generator, then one of the discriminator, on bytes (N, C, H, W).
