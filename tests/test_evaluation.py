@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, ro
 from conftest import Command
 from gannext import Detector
 from gannext.data import DataConfig, Split, load_split, make_loader
+from gannext.detection import score_batches
 from gannext.evaluation import auroc, batch_statistics, evaluate, measure, published_auroc, published_scores
 from gannext.runtime import InputError
 
@@ -57,8 +58,8 @@ def test_the_published_procedure_depends_on_the_order_and_leaves_the_weights_alo
     scores, labels = published_scores(*networks, detector.scoring, split)
     assert scores.min() == 0 and scores.max() == 1 and len(labels) == 30
     with batch_statistics(*networks):
-        alone = detector.score_batches(make_loader(split.test, 5))
-    assert np.abs(alone - detector.score_batches(make_loader(split.test, 30))).max() > 1e-6
+        alone, together = (score_batches(*networks, detector.scoring, make_loader(split.test, n)) for n in (5, 30))
+    assert np.abs(alone - together).max() > 1e-6
     for network, state in zip(networks, before, strict=True):
         assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
         assert not any(m.training for m in network.modules())

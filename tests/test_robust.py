@@ -20,7 +20,7 @@ from test_maps import spotted
 def judged(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run by the robust recipe, made through the command line."""
     output = tmp_path_factory.mktemp("robust")
-    options = ["--data-root", parts, "--recipe", "robust", "--budget", "1e11", "--device", "cpu", "--output", output]
+    options = ["--data-root", parts, "--recipe", "robust-textures", "--budget", "1e11", "--device", "cpu", "--output", output]
     assert main([str(a) for a in ["train", *options]]) == 0
     return next((output / "gannext" / "parts").iterdir())
 
@@ -37,7 +37,7 @@ def test_it_finds_the_spots_and_shows_them(judged: Path, gannext: Command, parts
 
 
 def test_the_rate_rises_and_falls_and_the_averaged_weights_detect(judged: Path) -> None:
-    recipe = RECIPES["robust"]
+    recipe = RECIPES["robust-textures"]
     rates = [recipe.learning_rate(step, 200) for step in range(200)]
     assert rates[0] == pytest.approx(recipe.lr / recipe.warm_up, rel=0.01) and max(rates) < recipe.lr
     assert int(np.argmax(rates)) == recipe.warm_up - 1 and rates[-1] < 1e-3 * recipe.lr
@@ -65,6 +65,7 @@ def test_a_corruption_is_exactly_where_its_mask_says(shape: tuple[int, ...]) -> 
     assert 0 < untouched.sum() < shape[0] / 2 and changed[~untouched].min() > 0.01
     again = Corruption()(x)[1]
     assert not torch.equal(mask, again)
+    assert all(torch.equal(*pair) for pair in zip(Corruption(clean=1.0)(x), (x, torch.zeros_like(mask)), strict=True))
 
 
 @pytest.mark.parametrize("fill", sorted(FILLS))

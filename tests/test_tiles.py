@@ -129,11 +129,25 @@ def test_train_predict_and_evaluate_on_tiles(tiled: Path, cloth: Path, gannext: 
         tiles = list(Tiling(32).boxes((size[1], size[0])))
         pixels = np.asarray(Image.open(entry["file_name"]).convert("RGB"))
         batch = np.stack([pixels[b.top : b.top + 32, b.left : b.left + 32] for b in tiles]).transpose(0, 3, 1, 2)
-        assert scores[entry["file_name"]] == pytest.approx(detector.look(torch.from_numpy(batch)).scores.max(), rel=1e-4)
+        assert scores[entry["file_name"]] == pytest.approx(float(detector.see(torch.from_numpy(batch)).scores.max()), rel=1e-4)
 
     other = gannext("predict", tiled, cloth / "test" / "good", "--overlap", 0.5)
     assert other.code == 0 and "calibrated with other tiles" in other.err
     assert gannext("predict", tiled, tiled.parent / "examples").code == 0
+
+
+def test_an_exported_file_tiles_as_its_detector_does(tiled: Path, cloth: Path, gannext: Command, tmp_path: Path) -> None:
+    exported = tmp_path / "cloth.onnx"
+    assert gannext("export", tiled, "-o", exported).code == 0
+    files = sorted((cloth / "test").rglob("*.png"))
+    for options in ([], ["--overlap", 0.5]):
+        rows = [json.loads(gannext("predict", file, *files, "--format", "json", *options).out) for file in (tiled, exported)]
+        assert [row["score"] for row in rows[1]] == pytest.approx([row["score"] for row in rows[0]], rel=1e-4)
+        assert [row["verdict"] for row in rows[1]] == [row["verdict"] for row in rows[0]]
+    small = gannext("export", tiled, "-o", tmp_path / "small.onnx", "--precision", "int8", "--force")
+    assert small.code == 0 and "AUROC on 10 test images" in small.out, small.err
+    outcome = gannext("predict", tmp_path / "small.onnx", cloth / "test", "--maps", tmp_path / "maps")
+    assert outcome.code == 0 and (tmp_path / "maps" / "regions.json").exists(), outcome.err
 
 
 def test_an_epoch_has_a_tile_for_every_tile_s_area_at_new_places(cloth: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gannext.cli.options import add_device_option, add_threshold_options, add_tile_options, adjust, positive, show, warn
+from gannext.cli.reporting import data_config
 from gannext.runtime import InputError, write_text
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluates and prints."""
 
-    from gannext.data import DataConfig, load_split
+    from gannext.data import load_split
     from gannext.detection import Detector
     from gannext.evaluation import NO_TILES, evaluate, inspect, published_auroc
 
@@ -57,21 +58,9 @@ def run(args: argparse.Namespace) -> int:
         if name != stored.get("dataset"):
             stored["abnormal_class"] = None
         stored |= {"dataset": name, "data_root": args.data_root}
-    root = stored.get("data_root")
-    split = load_split(
-        DataConfig(
-            stored["dataset"],
-            None if root is None else Path(root),
-            args.abnormal_class or stored.get("abnormal_class"),
-            detector.config.size,
-            detector.config.channels,
-            stored.get("train_images"),
-            args.test_images or stored.get("test_images"),
-            stored.get("seed", 0),
-            tile=detector.tiling.side if detector.tiling else None,
-        ),
-        test_only=True,
-    )
+    stored["abnormal_class"] = args.abnormal_class or stored.get("abnormal_class")
+    stored["test_images"] = args.test_images or stored.get("test_images")
+    split = load_split(data_config(detector, stored), test_only=True)
     for sentence in split.unreadable:
         warn(sentence)
     if detector.tiling and args.protocol == "published":

@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train on normal images and save a detector",
     "evaluate": "measure a detector's accuracy on a test set",
     "predict": "judge images with a detector",
+    "export": "write a detector as one file that runs without torch",
     "benchmark": "compare models on a data set, each class abnormal in turn",
     "profile": "count parameters and MACs and measure the speed of a network",
     "demo": "train on digits or textures and show what is found, in a few minutes",
@@ -55,6 +56,11 @@ def run_command(name: str, arguments: Sequence[str], prog: str) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "gannext":
+            raise
+        print(f"{prog}: error: {error.name} is not installed: pip install 'gannext[train]'", file=sys.stderr)
+        return 2
     except OSError as error:  # a full disk or a forbidden place, met outside of the files that matter
         print(f"{prog}: error: {error.filename or 'a file'} could not be used ({error.strerror or error})", file=sys.stderr)
         return 2

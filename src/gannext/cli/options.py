@@ -4,15 +4,16 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-from gannext.runtime import InputError, Tiling, unknown
+from gannext.runtime import InputError, Predictor, Tiling, unknown
 
 SIDES = (32, 1024)
 DEFAULT_SIZE = (32, 32)  # this very object where --image-size was not given
 LARGEST_TILE = 8192
+Item = TypeVar("Item")
 
 
 class Parser(argparse.ArgumentParser):
@@ -146,8 +147,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--kernel", type=odd, metavar="K", help="side of the depthwise kernel, odd (gannext: 5)")
     group.add_argument("--norm", choices=("bn", "ln"), help="batch norm or layer norm (gannext: bn)")
     group.add_argument("--patch", type=positive, metavar="K", help="side of the stem's patches (gannext: 2)")
-    group.add_argument("--ndf", type=positive, default=64, metavar="N", help="discriminator's width")
-    group.add_argument("--nz", type=positive, default=100, metavar="N", help="discriminator's features (ganomaly: latents)")
+    group.add_argument("--ndf", type=positive, metavar="N", help="discriminator's width (published: 64)")
+    group.add_argument(
+        "--nz", type=positive, metavar="N", help="discriminator's features, or ganomaly's latents (published: 100)"
+    )
 
 
 GENERATOR_OPTIONS = ("dim", "depths", "bottom", "kernel", "norm", "patch")
@@ -164,7 +167,8 @@ def network_config(args: argparse.Namespace, build: Any = None) -> Any:
         raise unknown("model", args.model, tuple(MODELS))
     options = {name: getattr(args, name) for name in GENERATOR_OPTIONS if getattr(args, name) is not None}
     build = build or NetworkConfig
-    config = build(args.model, args.image_size, args.channels, options, ndf=args.ndf, nz=args.nz)
+    widths = {name: getattr(args, name) for name in ("ndf", "nz") if getattr(args, name) is not None}
+    config = build(args.model, args.image_size, args.channels, options, **widths)
     try:
         measure_cost(config.build_generator, config.channels, config.size)  # without allocating anything
     except ValueError as error:
@@ -207,15 +211,14 @@ def add_threshold_options(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def adjust(detector: Any, args: argparse.Namespace) -> None:
+def adjust(detector: Predictor, args: argparse.Namespace) -> None:
     """Gives a loaded detector the thresholds and tiles that the options ask for."""
     from dataclasses import replace
 
     if args.fpr is not None:
         detector.calibration = replace(detector.calibration, fpr=args.fpr)
-    if args.pixel_fpr is not None and detector.anomaly_map:
-        pixels = replace(detector.anomaly_map.pixels, fpr=args.pixel_fpr)
-        detector.anomaly_map = replace(detector.anomaly_map, pixels=pixels)
+    if args.pixel_fpr is not None and detector.pixel_calibration:
+        detector.pixel_calibration = replace(detector.pixel_calibration, fpr=args.pixel_fpr)
     tiling = tiling_of(args, detector.tiling)
     if tiling != detector.tiling:
         detector.tiling = tiling
@@ -239,8 +242,10 @@ def from_yaml(path: Path, parser: argparse.ArgumentParser) -> list[str]:
     Raises:
         InputError: the file cannot be read, is no mapping, or names an option that does not exist.
     """
-    import yaml
-
+    try:
+        import yaml
+    except ImportError:
+        raise InputError("--config takes PyYAML, which is not installed: pip install 'gannext[train]'") from None
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -264,6 +269,16 @@ def from_yaml(path: Path, parser: argparse.ArgumentParser) -> list[str]:
             value = ",".join(map(str, value))
         arguments.append(option if value is True else f"{option}={value}")
     return arguments
+
+
+def progress(items: Iterable[Item], total: int, what: str) -> Iterable[Item]:
+    """The items, with a progress bar on a terminal where tqdm is installed."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return items
+    bar: Iterable[Item] = tqdm(items, total=total, desc=what, leave=False, disable=None)
+    return bar
 
 
 def show(message: str = "") -> None:

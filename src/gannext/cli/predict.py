@@ -8,11 +8,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gannext.cli.options import add_device_option, add_threshold_options, add_tile_options, adjust, positive, show, warn
-from gannext.runtime import InputError, Prediction, as_csv, as_json, as_table, decode_image, find_images, to_image, write_text
+from gannext.cli.options import (
+    add_device_option,
+    add_threshold_options,
+    add_tile_options,
+    adjust,
+    positive,
+    progress,
+    show,
+    warn,
+)
+from gannext.runtime import (
+    ENGINES,
+    InputError,
+    Prediction,
+    Predictor,
+    as_csv,
+    as_json,
+    as_table,
+    decode_image,
+    find_images,
+    to_image,
+    write_text,
+)
 
 if TYPE_CHECKING:
-    from gannext.detection import Detector
     from gannext.inspection import MapsFolder, Report
 
 WRITERS = {"table": lambda rows: as_table(rows) + "\n", "csv": as_csv, "json": as_json}
@@ -20,7 +40,7 @@ WRITERS = {"table": lambda rows: as_table(rows) + "\n", "csv": as_csv, "json": a
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `gannext predict`."""
-    parser.add_argument("detector", type=Path, help="file that `gannext train` made")
+    parser.add_argument("detector", type=Path, help="file that `gannext train` or `gannext export` made")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, or folders of them")
     parser.add_argument("--format", choices=tuple(WRITERS), default="table", help="what is printed")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the results to FILE.csv or FILE.json too")
@@ -39,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_tile_options(parser, stored=True)
     parser.add_argument("--batch-size", type=positive, default=32, metavar="N", help="images scored together")
     add_device_option(parser)
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="what runs an exported file; auto: OpenVINO for its own .xml files, ONNX Runtime for .onnx",
+    )
+    parser.add_argument("--threads", type=positive, metavar="N", help="processors that compute (default: all)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,11 +74,9 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--output {args.output} names no known format: end it in .csv or .json")
     paths = find_images(args.images)
 
-    from tqdm import tqdm
+    from gannext.loading import load
 
-    from gannext.detection import Detector
-
-    detector = Detector.load(args.detector, args.device)
+    detector = load(args.detector, device=args.device, engine=args.engine, threads=args.threads)
     adjust(detector, args)
     if detector.calibration.shortfall:
         warn(detector.calibration.shortfall)
@@ -60,16 +85,16 @@ def run(args: argparse.Namespace) -> int:
         paths,
         batch_size=args.batch_size,
         reconstruct=bool(args.reconstructions or folder or report),
-        maps=bool(folder or (report and detector.anomaly_map)),
+        maps=bool(folder or (report and detector.pixel_calibration)),
     )
     rows: list[Prediction] = []
-    for position, row in enumerate(tqdm(stream, total=len(paths), desc="Judging", leave=False, disable=None)):
+    for position, row in enumerate(progress(stream, len(paths), "Judging")):
         if row.reconstruction is not None and args.reconstructions:
             save_reconstruction(row, args.reconstructions / f"{position:05d}_{Path(row.image).stem}.png")
         if folder or report:
             pixels = None  # decoded once more, rather than kept for a whole batch
             if row.error is None:
-                pixels = decode_image(row.image, detector.config.channels, large=detector.tiling is not None)
+                pixels = decode_image(row.image, detector.channels, large=detector.tiling is not None)
             if folder and pixels is not None:
                 folder.add(row, pixels)
             if report:
@@ -91,24 +116,24 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def maps_folder(detector: "Detector", args: argparse.Namespace) -> "MapsFolder | None":
+def maps_folder(detector: Predictor, args: argparse.Namespace) -> "MapsFolder | None":
     """What `--maps` asks for."""
     if args.maps is None:
         return None
-    if detector.anomaly_map is None:
+    if detector.pixel_calibration is None:
         raise InputError(f"{args.detector} knows no anomaly maps, as an older gannext made it: train it again, or drop --maps")
     from gannext.inspection import MapsFolder
 
-    return MapsFolder(args.maps, detector.anomaly_map.pixels.threshold, args.map_format, {"detector": str(args.detector)})
+    return MapsFolder(args.maps, detector.pixel_calibration.threshold, args.map_format, {"detector": str(args.detector)})
 
 
-def report_on(detector: "Detector", args: argparse.Namespace, count: int) -> "Report | None":
+def report_on(detector: Predictor, args: argparse.Namespace, count: int) -> "Report | None":
     """What `--report` asks for."""
     if args.report is None:
         return None
     from gannext.inspection import Report
 
-    threshold = detector.anomaly_map.pixels.threshold if detector.anomaly_map else None
+    threshold = detector.pixel_calibration.threshold if detector.pixel_calibration else None
     title = str(args.images[0]) if len(args.images) == 1 else f"{count} images"
     return Report(title, detector.calibration, threshold, count)
 

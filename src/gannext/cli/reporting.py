@@ -1,32 +1,53 @@
-"""What both `gannext predict --report` and `gannext evaluate --report` say of a detector."""
+"""What a detector's file says of its origin, as reports show it and as its data are found again."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gannext import __version__
 
 if TYPE_CHECKING:
+    from gannext.data import DataConfig
     from gannext.detection import Detector
+    from gannext.runtime import Predictor
 
 
-def settings_of(detector: "Detector", path: Path) -> dict[str, Any]:
+def settings_of(detector: "Predictor", path: Path) -> dict[str, Any]:
     """Names and values for the report's table of how it was made."""
-    config = detector.config
+    networks, (height, width) = detector.networks, detector.size
     settings: dict[str, Any] = {
         "detector": path,
-        "network": config.model,
-        "image_size": f"{config.size[0]}x{config.size[1]}",
-        "channels": config.channels,
-        "options": dict(config.generator),
+        "network": networks["model"],
+        "image_size": f"{height}x{width}",
+        "channels": detector.channels,
+        "options": dict(networks["generator"]),
         "tiles": f"{detector.tiling.side} pixels, overlap {detector.tiling.overlap:g}" if detector.tiling else None,
         "threshold": detector.calibration.threshold,
         "false-positive_rate": detector.calibration.fpr,
         "held-out_images": len(detector.calibration.scores),
     }
-    if detector.anomaly_map:
-        settings["pixel_threshold"] = detector.anomaly_map.pixels.threshold
-        settings["pixel_false-positive_rate"] = detector.anomaly_map.pixels.fpr
+    if detector.pixel_calibration:
+        settings["pixel_threshold"] = detector.pixel_calibration.threshold
+        settings["pixel_false-positive_rate"] = detector.pixel_calibration.fpr
     return {**settings, **detector.provenance}
+
+
+def data_config(detector: "Detector", stored: Mapping[str, Any]) -> "DataConfig":
+    """The data that a detector's file says it was made from, at the detector's own size."""
+    from gannext.data import DataConfig
+
+    root = stored.get("data_root")
+    return DataConfig(
+        stored["dataset"],
+        None if root is None else Path(root),
+        stored.get("abnormal_class"),
+        detector.size,
+        detector.channels,
+        stored.get("train_images"),
+        stored.get("test_images"),
+        stored.get("seed", 0),
+        tile=detector.tiling.side if detector.tiling else None,
+    )
 
 
 def footer() -> str:

@@ -9,10 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gannext.detection.detector import Detector, View
-from gannext.detection.inputs import OneImage, prepare
+from gannext.detection.detector import Detector, Seen, to_tensor
 from gannext.detection.maps import AnomalyMap, default_smoothing
-from gannext.runtime import BINS, Calibration, InputError, PixelCalibration, count
+from gannext.runtime import BINS, Calibration, InputError, OneImage, PixelCalibration, count, prepare
 
 
 def calibrate(
@@ -30,12 +29,12 @@ def calibrate(
 
     def judged() -> Iterator[Judged]:
         for batch in batches:
-            view = detector.look(batch, parts=True)
-            assert detector.anomaly_map is not None and view.parts is not None
-            yield view.scores.tolist(), detector.anomaly_map.combine(view.parts)
+            seen = detector.see(batch, parts=True)
+            assert detector.anomaly_map is not None and seen.parts is not None
+            yield seen.scores.double().tolist(), detector.anomaly_map.combine(seen.parts)
 
-    views = (detector.look(batch, parts=True) for batch in batches)
-    _calibrate(detector, views, judged(), fpr, pixel_fpr, kind)
+    seen = (detector.see(batch, parts=True) for batch in batches)
+    _calibrate(detector, seen, judged(), fpr, pixel_fpr, kind)
 
 
 def calibrate_tiles(
@@ -58,7 +57,7 @@ def calibrate_tiles(
                 raise InputError(str(prediction.error))
             yield [prediction.score], prediction.anomaly_map
 
-    _calibrate(detector, views_of_tiles(detector, pictures), judged(), fpr, pixel_fpr, kind)
+    _calibrate(detector, seen_in_tiles(detector, pictures), judged(), fpr, pixel_fpr, kind)
 
 
 Judged: TypeAlias = tuple[list[float], NDArray[np.float32]]
@@ -66,14 +65,14 @@ Judged: TypeAlias = tuple[list[float], NDArray[np.float32]]
 
 
 def _calibrate(
-    detector: Detector, views: Iterable[View], judged: Iterable[Judged], fpr: float, pixel_fpr: float, kind: str
+    detector: Detector, batches: Iterable[Seen], judged: Iterable[Judged], fpr: float, pixel_fpr: float, kind: str
 ) -> None:
-    """Two passes: `views` give the scales of the map's parts, and `judged`, which needs these, everything else."""
+    """Two passes: `batches` give the scales of the map's parts, and `judged`, which needs these, everything else."""
     unset = PixelCalibration((0.5,), (0.0,))
-    detector.anomaly_map = AnomalyMap(kind, (), default_smoothing(kind, detector.config.size), unset)
+    detector.anomaly_map = AnomalyMap(kind, (), default_smoothing(kind, detector.size), unset)
     means = PartMeans()
-    for view in views:
-        means.add(view)
+    for seen in batches:
+        means.add(seen)
     detector.anomaly_map = replace(detector.anomaly_map, scales=means.result())
     counts = np.zeros(BINS, np.int64)
     scores: list[float] = []
@@ -91,12 +90,12 @@ class PartMeans:
         self.total: NDArray[np.float64] | None = None
         self.count = 0
 
-    def add(self, view: View) -> None:
+    def add(self, seen: Seen) -> None:
         """Adds a batch."""
-        assert view.parts is not None
-        sums = view.parts.mean((2, 3), dtype=torch.float64).sum(0).cpu().numpy()
+        assert seen.parts is not None
+        sums = seen.parts.mean((2, 3), dtype=torch.float64).sum(0).cpu().numpy()
         self.total = sums if self.total is None else self.total + sums
-        self.count += len(view.parts)
+        self.count += len(seen.parts)
 
     def result(self) -> tuple[float, ...]:
         """The means (K,)."""
@@ -105,11 +104,11 @@ class PartMeans:
         return tuple(float(mean) for mean in self.total / self.count)
 
 
-def views_of_tiles(detector: Detector, pictures: Iterable[OneImage]) -> Iterator[View]:
+def seen_in_tiles(detector: Detector, pictures: Iterable[OneImage]) -> Iterator[Seen]:
     """What the networks see in the tiles of pictures; one that cannot be used is passed over."""
     tiling = detector.tiling
     assert tiling is not None
-    for prepared in prepare(pictures, None, detector.config.channels, ahead=1):
+    for prepared in prepare(pictures, None, detector.channels, ahead=1):
         if not isinstance(prepared.pixels, InputError) and min(prepared.size) >= tiling.side:
-            for _, view in detector.look_at_tiles(prepared.pixels, tiling, parts=True):
-                yield view
+            for _, tiles in detector.tile_batches(prepared.pixels, tiling):
+                yield detector.see(to_tensor(tiles), parts=True)

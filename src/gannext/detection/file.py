@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from gannext import __version__
-from gannext.runtime import InputError, write_atomically
+from gannext.runtime import InputError, is_exported, write_atomically
 
 FORMAT = "gannext-detector"
 FORMAT_VERSION = 1
@@ -117,4 +117,6 @@ def _not_a_zip(path: Path, reason: str) -> str:
         return f"{path} is cut short or damaged ({reason}): train or copy it again"
     if start[:1] == b"\x80":
         return f"{path} is a pickle, which could run any code and was not opened: a detector is a zip of safetensors"
+    if is_exported(path):
+        return f"{path} is an exported file, which can only predict: name the detector that it was exported from"
     return f"{path} is no GanNeXt detector: make one with `gannext train`"

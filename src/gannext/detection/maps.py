@@ -100,16 +100,19 @@ class AnomalyMap:
 
     def combine(self, parts: Tensor) -> NDArray[np.float32]:
         """Maps (N, H, W) of parts (N, K, H, W), in units of a normal pixel's average."""
+        return np.asarray(self.blend(parts).cpu().numpy())
+
+    def blend(self, parts: Tensor) -> Tensor:
+        """As `combine`, as a tensor; an exported file holds these operations."""
         from torchvision.transforms.functional import gaussian_blur
 
         weights = MAPS[self.kind].fading ** torch.arange(len(self.scales), dtype=torch.float64)
         factors = weights / weights.sum() / torch.tensor(self.scales, dtype=torch.float64).clamp_min(SMALLEST_SCALE)
         maps = torch.einsum("nkhw,k->nhw", parts.float(), factors.to(parts.device, torch.float32))
         if not self.smoothing:
-            return np.asarray(maps.cpu().numpy())
+            return maps
         reach = min(math.ceil(3 * self.smoothing), min(maps.shape[-2:]) - 1)  # the border is mirrored, at most once
-        blurred = gaussian_blur(maps, [2 * reach + 1] * 2, [self.smoothing] * 2)
-        return np.asarray(blurred.cpu().numpy())
+        return gaussian_blur(maps[:, None], [2 * reach + 1] * 2, [self.smoothing] * 2)[:, 0]
 
 
 def default_smoothing(kind: str, size: tuple[int, int]) -> float:

@@ -9,6 +9,7 @@ from gannext.evaluation.inspect import Inspected, inspect
 from gannext.evaluation.literature import published_numbers
 from gannext.evaluation.localisation import Localisation, PixelMetrics
 from gannext.evaluation.metrics import Metrics, auroc, measure
+from gannext.evaluation.precision import Change, compare
 from gannext.evaluation.protocols import (
     NO_TILES,
     WHY_THEY_DIFFER,
@@ -29,6 +30,7 @@ __all__ = [
     "BestEpochOnTest",
     "Board",
     "Cell",
+    "Change",
     "Display",
     "Inspected",
     "Localisation",
@@ -40,6 +42,7 @@ __all__ = [
     "auroc",
     "batch_statistics",
     "check_models",
+    "compare",
     "evaluate",
     "floor_scores",
     "inspect",

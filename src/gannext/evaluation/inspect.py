@@ -68,5 +68,5 @@ def inspect(detector: Detector, split: Split, batch_size: int = 32, report: Repo
 def pixels_of(source: Path | Pixels, detector: Detector) -> Pixels:
     """An image as it is judged, at its own size."""
     if isinstance(source, Path):
-        return decode_image(source, detector.config.channels, large=detector.tiling is not None)
+        return decode_image(source, detector.channels, large=detector.tiling is not None)
     return source

@@ -1,4 +1,4 @@
-"""What a person looks at: heat maps, outlined regions and the report. NumPy, Pillow and SciPy, never torch."""
+"""What a person looks at: heat maps, outlined regions and the report. NumPy and Pillow, never torch."""
 
 from gannext.inspection.colours import heat_map, overlay
 from gannext.inspection.folder import MapsFolder

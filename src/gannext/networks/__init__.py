@@ -1,10 +1,11 @@
 """The networks, as plain torch modules, and the registry that finds a generator by its name."""
 
 from gannext.networks.config import NetworkConfig
+from gannext.networks.describer import PROJECTED, Describer, turned
 from gannext.networks.discriminator import Discriminator
 from gannext.networks.encoder_decoder import Encoded, EncoderDecoder, EncoderDiscriminator, reconstruct
 from gannext.networks.energy import energies, gaussian_blur
-from gannext.networks.gannext import NORMS, GanNeXt
+from gannext.networks.gannext import NORMS, Block, GanNeXt
 from gannext.networks.judge import Judge
 from gannext.networks.profile import Cost, measure_cost
 from gannext.networks.registry import MODELS, Model, create_generator
@@ -14,7 +15,10 @@ from gannext.networks.unet import UNet
 __all__ = [
     "MODELS",
     "NORMS",
+    "PROJECTED",
+    "Block",
     "Cost",
+    "Describer",
     "Discriminator",
     "Encoded",
     "EncoderDecoder",
@@ -30,4 +34,5 @@ __all__ = [
     "gaussian_blur",
     "measure_cost",
     "reconstruct",
+    "turned",
 ]

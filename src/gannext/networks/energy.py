@@ -14,16 +14,18 @@ FLOOR = 1e-4  # of an energy, as the logarithm of nothing is minus infinity: a h
 
 
 def gaussian_blur(x: Tensor, sigma: float, stride: int = 1) -> Tensor:
-    """(N, C, H, W) blurred by a Gaussian of that standard deviation in pixels, at every `stride`-th row and column; the
-    border is mirrored."""
+    """(N, C, H, W) blurred by a Gaussian of that standard deviation in pixels; the border is mirrored.
+
+    With a stride, what `[..., ::stride, ::stride]` would leave of it: the rest is not computed.
+    """
     reach = min(math.ceil(3 * sigma), min(x.shape[-2:]) - 1)
     offsets = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
     kernel = torch.exp(-offsets.square() / (2 * sigma * sigma))
     kernel = kernel / kernel.sum()
     channels = x.shape[1]
     x = F.pad(x, (reach, reach, reach, reach), mode="reflect")
-    x = F.conv2d(x, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), stride=(1, stride), groups=channels)
-    return F.conv2d(x, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), stride=(stride, 1), groups=channels)
+    x = F.conv2d(x, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels, stride=(1, stride))
+    return F.conv2d(x, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels, stride=(stride, 1))
 
 
 def energies(x: Tensor) -> Tensor:
@@ -32,13 +34,14 @@ def energies(x: Tensor) -> Tensor:
     (N, C, H, W) -> (N, 24 C, H/2, W/2), H and W even. The logarithm makes "too smooth" as far from
     normal as "too busy", where a squared error calls whatever is smooth normal.
     """
+    x = x.contiguous(memory_format=torch.channels_last)  # measured twice to four times as fast on a CPU
     smooth = gaussian_blur(x, 0.7)
     dx = F.pad(smooth[..., 1:] - smooth[..., :-1], (0, 1))
     dy = F.pad(smooth[..., 1:, :] - smooth[..., :-1, :], (0, 0, 0, 1))
     bands = [x - gaussian_blur(x, BANDS[0])]
     bands += [gaussian_blur(x, sigma) - gaussian_blur(x, 1.6 * sigma) for sigma in BANDS]
     bands += [dx, dy, (dx + dy) / math.sqrt(2), (dx - dy) / math.sqrt(2)]
-    # Channels last: a depthwise convolution on a CPU is up to nine times faster so.
+    # Again: of one grey channel, torch does not see that it is channels last, and neither are its maps.
     squares = torch.cat(bands, 1).square().contiguous(memory_format=torch.channels_last)  # (N, 9 C, H, W)
     maps = []
     for pool in POOLS:

@@ -1,7 +1,9 @@
-"""What a box at the line needs: decoding, calibration, results. numpy and Pillow only, never torch."""
+"""What a box at the line needs: decoding, calibration, exported files, results. NumPy, Pillow and ONNX Runtime, never torch."""
 
 from gannext.runtime.calibration import Calibration
+from gannext.runtime.engines import ENGINES, IMAGES, MAP, RECONSTRUCTION, SCORE
 from gannext.runtime.errors import InputError, unknown
+from gannext.runtime.exported import Exported
 from gannext.runtime.files import write_atomically, write_text
 from gannext.runtime.images import (
     SUFFIXES,
@@ -15,22 +17,49 @@ from gannext.runtime.images import (
     to_image,
     to_pixels,
 )
+from gannext.runtime.inputs import OneImage, prepare
 from gannext.runtime.options import as_option
 from gannext.runtime.pixels import BINS, PixelCalibration, count
+from gannext.runtime.predictor import Predictor, View
 from gannext.runtime.results import Prediction, as_csv, as_json, as_table
+from gannext.runtime.sealed import (
+    FORMAT,
+    FORMAT_VERSION,
+    KEY,
+    PRODUCER,
+    ExportedContent,
+    is_exported,
+    read_exported,
+    seal_graph,
+    seal_xml,
+)
 from gannext.runtime.tiles import Blend, Box, Tiling
 
 __all__ = [
     "BINS",
+    "ENGINES",
+    "FORMAT",
+    "FORMAT_VERSION",
+    "IMAGES",
+    "KEY",
+    "MAP",
+    "PRODUCER",
+    "RECONSTRUCTION",
+    "SCORE",
     "SUFFIXES",
     "Blend",
     "Box",
     "Calibration",
+    "Exported",
+    "ExportedContent",
     "InputError",
+    "OneImage",
     "PixelCalibration",
     "Pixels",
     "Prediction",
+    "Predictor",
     "Tiling",
+    "View",
     "array_to_pixels",
     "as_csv",
     "as_json",
@@ -40,8 +69,13 @@ __all__ = [
     "decode_image",
     "find_images",
     "image_size",
+    "is_exported",
+    "prepare",
+    "read_exported",
     "resize",
     "resize_map",
+    "seal_graph",
+    "seal_xml",
     "to_image",
     "to_pixels",
     "unknown",

@@ -47,10 +47,12 @@ class Corruption:
         count[torch.rand(n, device=device) < self.clean] = 0
         # All regions of all images (R, ...) are drawn at once: a processor would spend its time on many small steps.
         image, site = torch.nonzero(torch.arange(most, device=device) < count[:, None], as_tuple=True)  # (R,) each
+        y, mask = x.clone(), x.new_zeros(n, 1, *x.shape[-2:])
+        if not len(image):
+            return y, mask
         cover = covers(len(image), (x.shape[-2], x.shape[-1]), device)
         cover = torch.where(cover < LEAST_COVER, 0.0, cover)
         filled = self._fills(x, image)
-        y, mask = x.clone(), x.new_zeros(n, 1, *x.shape[-2:])
         for number in range(most):
             chosen = torch.nonzero(site == number).flatten()
             target = image[chosen]

@@ -1,21 +1,28 @@
-"""From whatever a user gives to pixels for the networks: paths, PIL images, arrays and tensors."""
+"""From whatever a user gives to pixels for the networks: paths, PIL images, arrays and tensors.
 
+Tensors are known without importing torch: where nobody has imported it, nothing can be a tensor.
+"""
+
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
-from gannext.runtime import InputError, Pixels, array_to_pixels, decode_image, find_images, resize, to_pixels
+from gannext.runtime.errors import InputError
+from gannext.runtime.images import Pixels, array_to_pixels, decode_image, find_images, resize, to_pixels
 
-OneImage: TypeAlias = str | Path | Image.Image | NDArray[Any] | Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OneImage: TypeAlias = "str | Path | Image.Image | NDArray[Any] | Tensor"
 DECODING_THREADS = 4
 
 
@@ -63,20 +70,26 @@ def _prepare_one(name: str, image: OneImage, size: tuple[int, int] | None, chann
             return Prepared(name, (0, 0), error)
     elif isinstance(image, Image.Image):
         pixels = to_pixels(image, channels)
-    elif isinstance(image, Tensor):
+    elif is_tensor(image):
         array = image.detach().cpu().numpy()
         pixels = array_to_pixels(array.transpose(1, 2, 0) if array.ndim == 3 else array, channels)
     else:
-        pixels = array_to_pixels(image, channels)
+        pixels = array_to_pixels(np.asarray(image), channels)
     own_size = pixels.shape[0], pixels.shape[1]
     return Prepared(name, own_size, pixels if size is None else resize(pixels, size))
 
 
-def spread(images: OneImage | Iterable[OneImage]) -> Iterable[OneImage]:
+def is_tensor(value: object) -> "TypeGuard[Tensor]":
+    """Whether a value is a torch tensor."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def spread(images: "OneImage | Iterable[OneImage]") -> Iterable[OneImage]:
     """One image, a folder, a batch in one array or tensor, or a mixture of these, as single images."""
     if isinstance(images, (str, Path)):
         yield from find_images([images]) if Path(images).is_dir() else [images]
-    elif isinstance(images, (np.ndarray, Tensor)):
+    elif isinstance(images, np.ndarray) or is_tensor(images):
         if images.ndim == 4:
             yield from images
         else:

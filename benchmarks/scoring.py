@@ -1,0 +1,192 @@
+"""How fast images are scored: plain eager PyTorch against the Detector and its exported files.
+
+    python benchmarks/scoring.py                                # writes results/performance/scoring.csv and folder.csv
+    python benchmarks/scoring.py --rounds 3 --files 200         # whether it works
+
+All contestants of a table have the same networks, weights and images, and are timed in turn. Those of 32 bits must give the
+same scores before they are timed.
+"""
+
+import argparse
+import copy
+import tempfile
+from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from measuring import Spread, add_arguments, in_turn, matrix_multiply, pictures, timing, write_pictures, write_table
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from gannext import Detector
+from gannext.detection import export_detector
+from gannext.networks import Judge, measure_cost
+from gannext.runtime import Calibration, Exported, Pixels, Predictor
+from gannext.training import RECIPES
+
+Score = Callable[[Pixels], NDArray[np.float64]]
+"""From bytes (N, H, W, C) at the networks' size to scores (N,)."""
+
+PLAIN = "plain PyTorch"
+MULTIPLY = {"fp32": torch.float32, "bf16": torch.bfloat16}
+BATCHES = (32, 128, 1)
+NETWORKS = {"published": 32, "robust": 64}  # recipes, with the side of their images
+CALIBRATION = 128  # images that int8 takes its ranges from
+
+
+class Plain:
+    """The score as the paper's formula reads: the networks as trained, one after the other, in evaluation mode."""
+
+    def __init__(self, detector: Detector) -> None:
+        networks = copy.deepcopy((detector.generator, detector.discriminator))
+        self.generator, self.discriminator = (n.eval().to(memory_format=torch.contiguous_format) for n in networks)
+        self.judges = isinstance(detector.discriminator, Judge)
+
+    @torch.no_grad()
+    def score(self, x: Tensor) -> NDArray[np.float64]:
+        """Scores (N,) of images (N, C, H, W) in [-1, 1]."""
+        if self.judges:  # the reconstruction is not part of the score
+            scores = F.softplus(self.discriminator(x)).amax((1, 2, 3))
+        else:
+            x_hat = self.generator(x)
+            f, f_hat = self.discriminator(x)[1], self.discriminator(x_hat)[1]
+            scores = 0.9 * ((x - x_hat) ** 2).mean((1, 2, 3)) + 0.1 * ((f - f_hat) ** 2).mean(1)
+        return scores.double().numpy()
+
+    def __call__(self, pixels: Pixels) -> NDArray[np.float64]:
+        return self.score(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous() / 127.5 - 1)
+
+
+def make_detector(recipe_name: str, side: int) -> Detector:
+    """An untrained detector: what its weights are makes no difference to its speed."""
+    torch.manual_seed(0)
+    recipe = RECIPES[recipe_name]
+    config = recipe.networks("gannext", (side, side), 3, {})
+    return Detector(config, config.build_generator(), config.build_discriminator(), recipe.scoring, Calibration((0.0,)))
+
+
+def macs(detector: Detector) -> int:
+    """Multiply-accumulates of one image's score."""
+    discriminator = measure_cost(detector.config.build_discriminator, 3, detector.size).macs
+    if isinstance(detector.discriminator, Judge):
+        return discriminator
+    return measure_cost(detector.config.build_generator, 3, detector.size).macs + 2 * discriminator
+
+
+def contestants(detector: Detector, threads: int) -> dict[str, Score]:
+    """Everything that scores, by name."""
+    examples = pictures(CALIBRATION, detector.size[0], seed=1)
+    found: dict[str, Score] = {PLAIN: Plain(detector), "Detector": lambda pixels: detector.look(pixels).scores}
+    precisions = ("fp32",) if isinstance(detector.discriminator, Judge) else ("fp32", "bf16", "int8")
+    for precision in precisions:
+        for openvino, name in ((False, "ONNX Runtime"), (True, "OpenVINO"))[precision == "bf16" :]:
+            content = export_detector(detector, precision, [examples], openvino=openvino)
+            exported = Exported.of(content, "memory", threads=threads)
+            found[f"{name}, {precision}"] = lambda pixels, exported=exported: exported.look(pixels).scores  # type: ignore[misc]
+    return found
+
+
+def check(scorers: dict[str, Score], pixels: Pixels) -> None:
+    """Raises ValueError where a contestant of 32 bits does not give the plain scores."""
+    expected = scorers[PLAIN](pixels)
+    for name, score in scorers.items():
+        error = float(np.abs(score(pixels) / expected - 1).max())
+        print(f"  {name:<24} scores within {error:.1e} of the plain ones")
+        if error > 1e-4 and "fp32" in name:
+            raise ValueError(f"{name} does not compute the same: its scores are off by {error:.1e}")
+
+
+def time_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each recipe, batch size and contestant."""
+    rows: list[dict[str, Any]] = []
+    for recipe, side in NETWORKS.items():
+        detector = make_detector(recipe, side)
+        scorers, cost = contestants(detector, args.threads), macs(detector)
+        print(f"\n{recipe}, {side}x{side}, {cost:,} multiply-accumulates an image")
+        check(scorers, pictures(8, side))
+        for batch in BATCHES:
+            print(f"  batches of {batch}")
+            rows += [
+                {"recipe": recipe, "side": side, "batch": batch, **row, "rounds": args.rounds}
+                for row in time_batch(scorers, pictures(batch, side), cost, args.rounds)
+            ]
+    return rows
+
+
+def time_batch(scorers: dict[str, Score], pixels: Pixels, cost: int, rounds: int) -> list[dict[str, Any]]:
+    """A row for each contestant, scoring one batch of images that cost so many multiply-accumulates each."""
+    timings = {name: timing(score, pixels, items=len(pixels)) for name, score in scorers.items()}
+    multiplies = {kind: matrix_multiply(dtype) for kind, dtype in MULTIPLY.items()}
+    seconds = in_turn({**timings, **multiplies}, rounds)
+    rows = []
+    for name in scorers:
+        kind = "bf16" if name.endswith("bf16") else "fp32"
+        milliseconds, faster = Spread.of(1e3 * seconds[name]), Spread.of(seconds[PLAIN] / seconds[name])
+        share, rate = Spread.of(cost * seconds[kind] / seconds[name]), Spread.of(2e-9 / seconds[kind])
+        print(f"  {name:<24} {milliseconds} ms an image, {faster} times as fast, {share} of a {kind} multiply's rate")
+        row = {"scorer": name, **milliseconds.columns("ms"), **faster.columns("times"), **share.columns("share")}
+        rows.append({**row, "multiply": kind, **rate.columns("multiply_gflops")})
+    return rows
+
+
+def plain_folder(plain: Plain, paths: Iterable[Path], side: int, batch: int) -> int:
+    """Scores files as a plain loop does: each decoded, then the batch scored. Returns their number."""
+    waiting, scored = iter(paths), 0
+    while some := list(islice(waiting, batch)):
+        images = []
+        for path in some:
+            with Image.open(path) as image:
+                images.append(np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)))
+        scored += len(plain(np.stack(images)))
+    return scored
+
+
+def judge_folder(predictor: Predictor, paths: list[Path]) -> int:
+    """Judges files as `gannext predict` does. Returns their number."""
+    return sum(1 for _ in predictor.predict_iter(paths))
+
+
+def time_folders(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each recipe and contestant: scoring a folder of PNG files, decoding included."""
+    rows: list[dict[str, Any]] = []
+    for recipe, side in NETWORKS.items():
+        detector = make_detector(recipe, side)
+        exported = {
+            name: Exported.of(export_detector(detector, openvino=openvino), "memory", threads=args.threads)
+            for openvino, name in ((False, "ONNX Runtime, fp32"), (True, "OpenVINO, fp32"))
+        }
+        print(f"\n{recipe}, {args.files} PNG files")
+        with tempfile.TemporaryDirectory() as folder:
+            paths = write_pictures(Path(folder) / "pictures", args.files, args.file_side or side)
+            timings = {PLAIN: timing(plain_folder, Plain(detector), paths, side, 32, items=len(paths), at_least=0)}
+            for name, predictor in {"Detector": detector, **exported}.items():
+                timings[name] = timing(judge_folder, predictor, paths, items=len(paths), at_least=0)
+            seconds = in_turn(timings, args.folder_rounds)
+        for name in timings:
+            rate, faster = Spread.of(1 / seconds[name]), Spread.of(seconds[PLAIN] / seconds[name])
+            print(f"  {name:<24} {rate} images/s, {faster} times as fast")
+            row = {"recipe": recipe, "side": side, "files": args.files, "file_side": args.file_side or side, "scorer": name}
+            row |= {**rate.columns("images_per_second"), **faster.columns("times"), "rounds": args.folder_rounds}
+            rows.append(row)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, rounds=15)
+    parser.add_argument("--files", type=int, default=10_000, metavar="N", help="PNG files of the folder (%(default)s)")
+    parser.add_argument("--file-side", type=int, metavar="PIXELS", help="their side (that of the networks)")
+    parser.add_argument("--folder-rounds", type=int, default=3, metavar="N", help="how often it is scored (%(default)s)")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    write_table(args.output, "scoring", time_batches(args), args.threads)
+    write_table(args.output, "folder", time_folders(args), args.threads)
+
+
+if __name__ == "__main__":
+    main()

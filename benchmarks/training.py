@@ -1,0 +1,251 @@
+"""How fast networks are trained: a plain implementation of the published recipe against `fit`, and what each choice brings.
+
+    python benchmarks/training.py                               # writes results/performance/training.csv and choices.csv
+    python benchmarks/training.py --rounds 1 --steps 3 --dim 4 --batch 16           # whether it works
+
+The plain one is eager and contiguous, makes every forward pass that the published code makes, and decodes each image by
+itself in a DataLoader. Both train from the same PNG files; the seconds counted are those between the ends of two steps.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.callbacks import Callback
+from measuring import Spread, add_arguments, in_turn, pictures, timing, write_pictures, write_table
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from gannext.data import DataConfig, Split, load_split
+from gannext.detection import normalise
+from gannext.networks import Block, NetworkConfig
+from gannext.training import RECIPES, TrainConfig, fit
+from gannext.training.objective import OBJECTIVES
+
+PLAIN = "plain PyTorch"
+SIDE = 32
+WARM_UP = 2  # steps of a run that do not count
+
+
+class Pictures(Dataset[Tensor]):
+    """PNG files, decoded one by one as a DataLoader asks for them."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+        self.prepare = transforms.Compose(
+            [transforms.Resize(SIDE), transforms.CenterCrop(SIDE), transforms.ToTensor(), transforms.Normalize(0.5, 0.5)]
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        with Image.open(self.paths[index]) as image:
+            return self.prepare(image.convert("RGB"))
+
+
+def plain_steps(networks: NetworkConfig, batch: int, paths: list[Path], workers: int) -> Iterator[None]:
+    """The published recipe as its formulas read, a step each time; epochs follow on one another."""
+    generator, discriminator = networks.build_generator(), networks.build_discriminator()
+    optimisers = [torch.optim.Adam(n.parameters(), 2e-4, (0.5, 0.999)) for n in (generator, discriminator)]
+    real, fake = torch.ones(batch), torch.zeros(batch)
+    bce = F.binary_cross_entropy_with_logits
+    while True:
+        for x in DataLoader(Pictures(paths), batch, shuffle=True, drop_last=True, num_workers=workers):
+            x_hat = generator(x)
+            logit, f = discriminator(x)
+            logit_hat, f_hat = discriminator(x_hat)
+            loss = bce(logit_hat, real) + 50 * F.l1_loss(x_hat, x) + F.mse_loss(f_hat, f)
+            optimisers[0].zero_grad()
+            loss.backward(retain_graph=True)
+            optimisers[0].step()
+
+            logit_hat, f_hat = discriminator(x_hat.detach())
+            loss = bce(logit, real) + bce(logit_hat, fake) + F.mse_loss(f_hat, f)
+            optimisers[1].zero_grad()
+            loss.backward()
+            optimisers[1].step()
+            yield
+
+
+class Clock(Callback):
+    """Notes when each step has ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.ends.append(time.perf_counter())
+
+    @property
+    def seconds(self) -> float:
+        """Mean seconds a step, after the first ones."""
+        return (self.ends[-1] - self.ends[WARM_UP - 1]) / (len(self.ends) - WARM_UP)
+
+
+def plain_run(networks: NetworkConfig, args: argparse.Namespace, paths: list[Path]) -> float:
+    """Seconds an image of the plain implementation."""
+    clock = Clock()
+    for _, _ in zip(range(WARM_UP + args.steps), plain_steps(networks, args.batch, paths, args.workers), strict=False):
+        clock.on_train_batch_end()
+    return clock.seconds / args.batch
+
+
+def our_run(networks: NetworkConfig, args: argparse.Namespace, split: Split, precision: str) -> float:
+    """Seconds an image of `fit`."""
+    recipe = replace(RECIPES["published"], batch_size=args.batch)
+    epochs = 1 + (WARM_UP + args.steps) * args.batch // len(split.train)
+    config = TrainConfig(networks, recipe, epochs, accelerator="cpu", precision=precision, workers=args.workers,
+                         max_steps=WARM_UP + args.steps)  # fmt: skip
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        fit(config, split, Path(folder), callbacks=[clock], progress=False)
+    return clock.seconds / args.batch
+
+
+def time_trainings(networks: NetworkConfig, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each way to train."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_pictures(Path(folder) / "pictures", args.images, SIDE)
+        data = DataConfig("pictures", paths[0].parent, size=(SIDE, SIDE))
+        split, streamed = load_split(data), load_split(replace(data, cache="stream"))
+        runs: dict[str, Callable[[], float]] = {
+            PLAIN: lambda: plain_run(networks, args, paths),
+            "fit, fp32": lambda: our_run(networks, args, split, "32-true"),
+            "fit, fp32, streaming": lambda: our_run(networks, args, streamed, "32-true"),
+            "fit, bf16": lambda: our_run(networks, args, split, "bf16-mixed"),
+        }
+        seconds = in_turn(runs, args.rounds)
+    return [row_of(name, seconds[name], seconds[PLAIN], args) for name in runs]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a step is computed. The defaults are `fit`'s; whatever is computed, it is the same step.
+
+    Attributes:
+        channels_last: the memory layout of the networks and the images.
+        linear: blocks' pointwise layers as linear layers rather than 1x1 convolutions.
+        once: one pass of the discriminator over the reconstruction serves both losses, rather than one for each.
+        apart: each loss's gradients go into its own network's weights alone.
+        adam: Adam's loop over the weights: fused, foreach or neither.
+        compiled: by torch.compile.
+        bf16: autocast to bfloat16.
+    """
+
+    channels_last: bool = True
+    linear: bool = False
+    once: bool = True
+    apart: bool = True
+    adam: str = "fused"
+    compiled: bool = False
+    bf16: bool = False
+
+
+CHOICES = {
+    "as fit does": Choice(),
+    "contiguous, not channels last": Choice(channels_last=False),
+    "linear layers, not 1x1 convolutions": Choice(linear=True),
+    "a pass of the discriminator for each loss": Choice(once=False),
+    "gradients into both networks' weights": Choice(apart=False),
+    "Adam weight by weight": Choice(adam="loop"),
+    "Adam foreach": Choice(adam="foreach"),
+    "bf16 autocast": Choice(bf16=True),
+    "bf16 autocast, linear layers": Choice(bf16=True, linear=True),
+}
+COMPILED = {
+    "torch.compile": Choice(compiled=True),
+    "torch.compile, bf16 autocast": Choice(compiled=True, bf16=True),
+}
+
+
+class Linear(nn.Module):
+    """A 1x1 convolution as a linear layer over a map's channels."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(conv.weight.detach().flatten(1)), conv.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
+
+
+def make_step(choice: Choice, networks: NetworkConfig) -> Callable[[Tensor], None]:
+    """A function that makes a step on bytes (N, C, H, W)."""
+    torch.manual_seed(0)
+    recipe = RECIPES["published"]
+    layout = torch.channels_last if choice.channels_last else torch.contiguous_format
+    generator = networks.build_generator().to(memory_format=layout)
+    discriminator = networks.build_discriminator().to(memory_format=layout)
+    if choice.linear:
+        for block in [module for module in generator.modules() if isinstance(module, Block)]:
+            block.expand, block.project = Linear(block.expand), Linear(block.project)  # type: ignore[assignment]
+    loops = {"fused": choice.adam == "fused", "foreach": choice.adam == "foreach"}
+    optimisers = [torch.optim.Adam(n.parameters(), recipe.lr, (0.5, 0.999), **loops) for n in (generator, discriminator)]
+    weights = [list(n.parameters()) if choice.apart else None for n in (generator, discriminator)]
+    g, d = (torch.compile(n) if choice.compiled else n for n in (generator, discriminator))
+
+    def step(images: Tensor) -> None:
+        x = normalise(images)
+        with torch.autocast("cpu", torch.bfloat16, enabled=choice.bf16):
+            losses = OBJECTIVES[recipe.objective](recipe, g, d, x)
+        optimisers[0].zero_grad()
+        losses.generator.backward(inputs=weights[0], retain_graph=True)
+        loss = losses.discriminator
+        if not choice.once:
+            with torch.no_grad():
+                x_hat = generator(x)
+            loss = loss + 0 * d(x_hat)[0].sum()  # the pass more, which changes nothing else
+        optimisers[0].step()
+        optimisers[1].zero_grad()
+        loss.backward(inputs=weights[1])
+        optimisers[1].step()
+
+    return step
+
+
+def row_of(name: str, seconds: Any, baseline: Any, args: argparse.Namespace) -> dict[str, Any]:
+    """A row of a table, printed too; `seconds` are an image's, (rounds,)."""
+    rate, faster = Spread.of(1 / seconds), Spread.of(baseline / seconds)
+    print(f"  {name:<44} {rate} images/s, {faster} times as fast")
+    return {"training": name, "dim": args.dim, "batch": args.batch, **rate.columns("images_per_second"),
+            **faster.columns("times"), "rounds": args.rounds}  # fmt: skip
+
+
+def time_choices(networks: NetworkConfig, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each choice, against the step as `fit` makes it."""
+    images = torch.from_numpy(pictures(args.batch, SIDE)).permute(0, 3, 1, 2).contiguous()
+    choices = CHOICES | (COMPILED if args.compile else {})
+    steps = {name: timing(make_step(choice, networks), images, items=args.batch) for name, choice in choices.items()}
+    seconds = in_turn(steps, args.rounds)
+    return [row_of(name, seconds[name], seconds[next(iter(steps))], args) for name in steps]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, rounds=7)
+    parser.add_argument("--dim", type=int, default=40, metavar="D", help="width of the generator (%(default)s)")
+    parser.add_argument("--batch", type=int, default=128, metavar="N", help="images a step (%(default)s)")
+    parser.add_argument("--steps", type=int, default=6, metavar="N", help="steps a run that count (%(default)s)")
+    parser.add_argument("--images", type=int, default=2000, metavar="N", help="PNG files to train on (%(default)s)")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes that decode (%(default)s)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile too, which takes a C++ compiler and minutes")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    networks = NetworkConfig("gannext", (SIDE, SIDE), 3, {"dim": args.dim})
+    print("Steps of a training, data included")
+    write_table(args.output, "training", time_trainings(networks, args), args.threads)
+    print("Steps alone, by what is chosen in them")
+    write_table(args.output, "choices", time_choices(networks, args), args.threads)
+
+
+if __name__ == "__main__":
+    main()

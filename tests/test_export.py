@@ -1,0 +1,439 @@
+"""Exported files: they judge as the detector does, at every size and by every engine, and are believed only when whole."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+import gannext
+from conftest import Command, picture, write_pictures
+from gannext import Detector
+from gannext.cli import export as export_command
+from gannext.detection import Neighbours, NeighbourScoring, calibrate, export_detector, score_batch
+from gannext.detection.fold import folded
+from gannext.detection.resize import resize_bytes
+from gannext.networks import MODELS
+from gannext.runtime import Calibration, Exported, ExportedContent, InputError, Tiling, read_exported, resize
+from gannext.runtime.protobuf import with_outputs
+from gannext.runtime.sealed import KEY, seal_graph
+from gannext.training import RECIPES, find_recipe
+
+SIZE = (32, 48)
+OPTIONS: dict[str, dict[str, Any]] = {"gannext": {"dim": 4, "depths": (1, 1), "bottom": 1}}
+ROBUST = ("robust-textures", "robust-objects")
+KINDS = (*MODELS, *ROBUST)
+TOLERANCE = {"robust-objects": 1e-2}  # of noise, where standard deviations are tiny; test_objects holds a real one to 1e-4
+ROOT = Path(__file__).parent.parent
+
+
+def random_detector(kind: str, channels: int = 3) -> Detector:
+    """A detector that has learnt nothing, whose batch norms yet have statistics, and which is calibrated.
+
+    Its kind is a model, with the published recipe, or one of the robust recipes.
+    """
+    torch.manual_seed(0)
+    recipe = RECIPES[kind] if kind in ROBUST else find_recipe("published", kind, lambda: "objects")
+    model, options = ("gannext", {}) if kind in ROBUST else (kind, OPTIONS.get(kind, {"dim": 8}))
+    config = recipe.networks(model, SIZE, channels, options, ndf=8, nz=10)
+    networks = config.build_generator(), config.build_discriminator()
+    for module in (m for network in networks for m in network.modules()):
+        if isinstance(module, nn.BatchNorm2d) and module.affine:  # a judge's energies have statistics of their own
+            module.running_mean.normal_()  # type: ignore[union-attr]
+            module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    for name, parameter in ((n, p) for network in networks for n, p in network.named_parameters()):
+        if name.endswith("scale"):
+            nn.init.normal_(parameter)
+    known, held_out = ([torch.randint(0, 256, (24, channels, *SIZE), dtype=torch.uint8)] for _ in range(2))
+    scoring = recipe.scoring
+    if isinstance(scoring, Neighbours):
+        scoring = NeighbourScoring.fit(scoring, *(n.eval() for n in networks), known, held_out)
+    detector = Detector(config, *networks, scoring, Calibration((0.0,)), {"origin": "nowhere"})
+    calibrate(detector, held_out, kind=recipe.map)
+    return detector
+
+
+def noise(*shape: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+
+
+def saved(content: ExportedContent, path: Path) -> Path:
+    content.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported_file(detector_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small trained detector as an ONNX file, made through the command line."""
+    from gannext.cli.main import main
+
+    path = tmp_path_factory.mktemp("exported") / "part.onnx"
+    assert main(["export", str(detector_file), "-o", str(path)]) == 0
+    return path
+
+
+@pytest.mark.parametrize("size", [(32, 48), (16, 16), (7, 91), (200, 33), (33, 48), (1, 1)])
+def test_the_resize_in_a_graph_is_pillow_s_to_the_last_bit(size: tuple[int, int]) -> None:
+    images = noise(2, *size, 3)
+    for target in ((32, 48), (64, 64), (5, 5)):
+        expected = np.stack([resize(image, target) for image in images]).transpose(0, 3, 1, 2)
+        assert np.array_equal(resize_bytes(torch.from_numpy(images), target).numpy(), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_folded_networks_score_the_same(kind: str) -> None:
+    detector = random_detector(kind)
+    images = torch.from_numpy(noise(6, 3, *SIZE))
+    with torch.inference_mode():
+        expected, _ = score_batch(detector.generator, detector.discriminator, detector.scoring, images)
+    scores, _ = detector.score(images)
+    assert torch.allclose(scores, expected, rtol=1e-5, atol=TOLERANCE.get(kind, 0) / 10)
+    norms = [m for network in detector.for_scoring for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert not any(norm.affine for norm in norms) and detector.for_scoring is detector.for_scoring
+    assert not any(parameter.is_meta for parameter in folded(detector.generator).parameters())
+
+
+def test_moving_a_detector_folds_anew_and_saving_keeps_the_originals(tmp_path: Path) -> None:
+    detector = random_detector("gannext")
+    images = torch.from_numpy(noise(6, 3, *SIZE))
+    first, before = detector.score(images)[0], detector.for_scoring
+    for parameter in detector.generator.parameters():
+        parameter.add_(0.1)
+    assert detector.to("cpu").for_scoring is not before
+    assert not torch.allclose(detector.score(images)[0], first)
+    detector.save(tmp_path / "d")
+    copy = Detector.load(tmp_path / "d")
+    assert copy.generator.state_dict().keys() == detector.generator.state_dict().keys()
+    assert torch.equal(copy.score(images)[0], detector.score(images)[0])
+
+
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] if k == "anotrans" else []) for k in KINDS])
+def test_an_exported_file_judges_as_its_detector_does(kind: str, tmp_path: Path) -> None:
+    detector = random_detector(kind)
+    content = export_detector(detector)
+    exported = Exported.load(saved(content, tmp_path / "d.onnx"))
+    assert (exported.size, exported.channels, exported.provenance) == (SIZE, 3, {"origin": "nowhere"})
+    assert exported.calibration == detector.calibration and exported.pixel_calibration == detector.pixel_calibration
+    images = [*noise(5, *SIZE, 3), noise(90, 61, 3), noise(20, 30, 3)]
+    expected = detector.predict(images, reconstruct=True, maps=True)
+    for got, want in zip(exported.predict(images, reconstruct=True, maps=True, batch_size=4), expected, strict=True):
+        assert got.score == pytest.approx(want.score, rel=1e-4, abs=TOLERANCE.get(kind))
+        assert (got.p_value, got.abnormal) == (want.p_value, want.abnormal)
+        assert got.reconstruction is not None and want.reconstruction is not None
+        assert np.abs(got.reconstruction.astype(int) - want.reconstruction).max() <= 1
+        assert got.anomaly_map == pytest.approx(want.anomaly_map, rel=1e-3, abs=1e-4)
+    whole = noise(3, 70, 101, 3)  # resized within the graph
+    ready = np.stack([resize(image, SIZE) for image in whole])
+    assert exported.look(whole).scores == pytest.approx(detector.look(ready).scores, rel=1e-4, abs=TOLERANCE.get(kind))
+    assert [row.score for row in exported.predict(torch.from_numpy(ready).permute(0, 3, 1, 2))] == pytest.approx(
+        detector.look(ready).scores, rel=1e-4, abs=TOLERANCE.get(kind)
+    )
+    assert str(ROOT).encode() not in content.graph  # nothing of the machine that exported it
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("gannext", 1), ("gannext", 3), *((k, c) for k in ROBUST for c in (1, 3))])
+def test_tiles_and_greys_and_openvino(kind: str, channels: int, tmp_path: Path) -> None:
+    detector = random_detector(kind, channels)
+    detector.tiling = Tiling(60, 0.3)
+    expected = detector.predict(noise(150, 170, 3), reconstruct=True, maps=True)[0]
+    for file in ("d.onnx", "d.xml"):
+        path = saved(export_detector(detector, openvino=file.endswith("xml")), tmp_path / file)
+        for engine in ("auto", "openvino"):
+            exported = Exported.load(path, engine, threads=1)
+            assert exported.tiling == detector.tiling
+            got = exported.predict(noise(150, 170, 3), reconstruct=True, maps=True)[0]
+            assert (
+                got.score == pytest.approx(expected.score, rel=1e-4, abs=TOLERANCE.get(kind)) and got.reconstruction is not None
+            )
+            assert got.reconstruction.shape == (150, 170, channels)
+            assert got.anomaly_map == pytest.approx(expected.anomaly_map, rel=1e-3, abs=1e-3)
+
+
+def test_a_judge_s_weights_may_have_16_bits_but_not_its_arithmetic(tmp_path: Path) -> None:
+    detector = random_detector("robust-textures")
+    images = noise(8, *SIZE, 3)
+    exported = Exported.load(saved(export_detector(detector, "fp16"), tmp_path / "d.onnx"))
+    assert exported.look(images).scores == pytest.approx(detector.look(images).scores, rel=0.02)
+    for precision in ("bf16", "int8"):
+        with pytest.raises(InputError, match=f"cannot be exported in {precision}"):
+            export_detector(detector, precision, [images], openvino=True)
+
+
+def test_a_detector_without_maps_has_none_exported(tmp_path: Path) -> None:
+    detector = random_detector("ganomaly")
+    detector.anomaly_map = None
+    exported = Exported.load(saved(export_detector(detector), tmp_path / "d.onnx"))
+    assert exported.predict(noise(*SIZE, 3))[0].score == pytest.approx(detector.predict(noise(*SIZE, 3))[0].score, rel=1e-4)
+    with pytest.raises(InputError, match="knows no anomaly maps"):
+        exported.predict(noise(*SIZE, 3), maps=True)
+
+
+def test_predict_prints_and_writes_the_same(exported_file: Path, detector_file: Path, gannext: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    write_pictures(folder, 4)
+    picture(7, spot=True, side=90).save(folder / "large.png")
+    (folder / "broken.png").write_bytes(b"broken")
+    for options in ([], ["--fpr", 0.2], ["--batch-size", 2]):
+        rows = [
+            json.loads(gannext("predict", file, folder, "--format", "json", *options).out)
+            for file in (detector_file, exported_file)
+        ]
+        for ours, theirs in zip(*rows, strict=True):
+            for name, tolerance in (("score", {"rel": 1e-4}), ("p_value", {"abs": 0.02})):  # one held-out image more or less
+                expected, found = theirs.pop(name), ours.pop(name)
+                assert found == (expected if expected is None else pytest.approx(expected, **tolerance))
+            assert ours == theirs
+    outputs = [tmp_path / "maps", tmp_path / "r.html", tmp_path / "pictures", tmp_path / "rows.csv"]
+    names = ("--maps", "--report", "--reconstructions", "--output")
+    options = [part for pair in zip(names, outputs, strict=True) for part in pair]
+    outcome = gannext("predict", exported_file, folder, *options, "--pixel-fpr", 0.02, "--threads", 1)
+    assert outcome.code == 1 and "1 of 6 images could not be read" in outcome.err and all(map(Path.exists, outputs))
+    regions = json.loads((outputs[0] / "regions.json").read_text())
+    assert len(regions["images"]) == 5 and regions["annotations"]
+    by_openvino = gannext("predict", exported_file, folder / "000.png", "--engine", "openvino")
+    assert by_openvino.out == gannext("predict", exported_file, folder / "000.png").out
+    assert gannext("predict", exported_file, folder / "000.png", "--tile", 32).code == 0
+
+
+def test_what_is_not_asked_for_is_not_computed(exported_file: Path) -> None:
+    import onnx
+
+    content = exported_file.read_bytes()
+    counts = []
+    for names in (["score"], ["score", "reconstruction"], ["score", "reconstruction", "map"]):
+        model = onnx.load_from_string(with_outputs(content, names))
+        onnx.checker.check_model(model)
+        assert [output.name for output in model.graph.output] == names
+        counts.append(len(model.graph.node))
+    assert counts[0] < counts[1] < counts[2] and with_outputs(content, ["score", "reconstruction", "map"]) == content
+
+
+def test_any_tool_can_read_the_metadata(exported_file: Path, detector_file: Path) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(exported_file.read_bytes())
+    metadata = json.loads(session.get_modelmeta().custom_metadata_map[KEY])
+    detector = Detector.load(detector_file)
+    assert metadata["threshold"] == detector.calibration.threshold and metadata["precision"] == "fp32"
+    assert metadata["calibration"]["scores"] == list(detector.calibration.scores)
+    assert metadata["classes"] == ["normal", "abnormal"] and metadata["provenance"]["recipe"]["name"] == "published"
+    assert session.get_inputs()[0].shape == ["N", "H", "W", 3] and session.get_inputs()[0].type == "tensor(uint8)"
+    assert [output.shape for output in session.get_outputs()] == [["N"], ["N", 32, 32, 3], ["N", 32, 32]]
+
+
+@pytest.mark.parametrize(
+    ("precision", "ending"), [("fp16", "onnx"), ("int8", "onnx"), ("fp16", "xml"), ("bf16", "xml"), ("int8", "xml")]
+)
+def test_what_a_lower_precision_costs_is_measured(
+    precision: str, ending: str, detector_file: Path, exported_file: Path, parts: Path, gannext: Command, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    path = tmp_path / f"small.{ending}"
+    monkeypatch.setattr(export_command, "LARGEST_CHANGE", 0.05)  # of 200 pairs of a normal and an abnormal image
+    outcome = gannext("export", detector_file, "--precision", precision, "-o", path)
+    assert outcome.code == 0 and "AUROC on 30 test images" in outcome.out and outcome.err == "", outcome.err
+    images = parts / "test" / "0.normal"
+    scores = [np.array([row.score for row in gannext_load(file).predict(images)]) for file in (path, exported_file)]
+    assert np.abs(scores[0] / scores[1] - 1).max() < 0.1
+    if ending == "onnx":
+        assert path.stat().st_size < exported_file.stat().st_size
+    before = path.read_bytes()
+    monkeypatch.setattr(export_command, "LARGEST_CHANGE", -1.0)
+    outcome = gannext("export", detector_file, "--precision", precision, "-o", path, "--images", images)
+    assert outcome.code == 2 and "nothing was written" in outcome.err and outcome.err.count("\n") == 1
+    assert "Rank correlation" in outcome.out and path.read_bytes() == before
+    assert gannext("export", detector_file, "--precision", precision, "-o", path, "--images", images, "--force").code == 0
+
+
+def gannext_load(path: Path) -> Any:
+    return gannext.load(path)
+
+
+def test_images_for_a_lower_precision_that_cannot_be_read(detector_file: Path, gannext: Command, tmp_path: Path) -> None:
+    detector = Detector.load(detector_file)
+    for data, words in ((None, "does not say what they are"), ({"dataset": "x", "data_root": "/nowhere"}, "/nowhere")):
+        detector.provenance = {"data": data}
+        detector.save(tmp_path / "d.gannext")
+        outcome = gannext("export", tmp_path / "d.gannext", "--precision", "int8")
+        assert outcome.code == 2 and words in outcome.err and "--images" in outcome.err and outcome.err.count("\n") == 1
+    write_pictures(tmp_path / "two", 2)
+    outcome = gannext("export", tmp_path / "d.gannext", "--precision", "fp16", "--images", tmp_path / "two")
+    assert outcome.code == 2 and "2 images cannot show" in outcome.err and not list(tmp_path.glob("*.onnx"))
+
+
+def cut(content: bytes) -> bytes:
+    return content[:-100]
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def threshold_moved(content: bytes) -> bytes:
+    return content.replace(b'"fpr": 0.05', b'"fpr": 0.15', 1)
+
+
+def extended(content: bytes) -> bytes:
+    return content + content[:1000]
+
+
+def newer(content: bytes) -> bytes:
+    return seal_graph(b"\x08\x0a\x12\x07gannext", {"format": "gannext-export", "format_version": 99, "gannext_version": "9.0"})
+
+
+def others(content: bytes) -> bytes:
+    import onnx
+
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", [value], [value])
+    return bytes(onnx.helper.make_model(graph).SerializeToString())
+
+
+def no_graph(content: bytes) -> bytes:
+    return seal_graph(b"\x08\x0a\x12\x07gannext", {"format": "gannext-export", "format_version": 1, "precision": "fp32"})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (cut, "cut short"),
+        (flipped, "altered"),
+        (threshold_moved, "altered"),
+        (extended, "cut short or was altered"),
+        (newer, "upgrade gannext"),
+        (others, "no file of `gannext export`"),
+        (no_graph, "cannot be run here"),
+        (lambda _: b"", "no file of `gannext export`"),
+        (lambda _: b"\x89PNG", "no file of `gannext export`"),
+    ],
+)
+def test_bad_files_are_refused_in_one_sentence(
+    spoil: Callable[[bytes], bytes], words: str, exported_file: Path, gannext: Command, tmp_path: Path
+) -> None:
+    picture(0).save(tmp_path / "0.png")
+    (tmp_path / "spoilt.onnx").write_bytes(spoil(exported_file.read_bytes()))
+    outcome = gannext("predict", tmp_path / "spoilt.onnx", tmp_path / "0.png")
+    assert outcome.code == 2 and words in outcome.err and "spoilt.onnx" in outcome.err, outcome.err
+    assert outcome.err.count("\n") == 1 and outcome.out == ""
+
+
+def test_openvino_s_two_files_belong_together(gannext: Command, tmp_path: Path) -> None:
+    picture(0).save(tmp_path / "0.png")
+    detector = random_detector("ganomaly")
+    path = saved(export_detector(detector, openvino=True), tmp_path / "d.xml")
+    xml, weights = path.read_bytes(), path.with_suffix(".bin").read_bytes()
+    assert read_exported(path).metadata["provenance"] == {"origin": "nowhere"}
+    for bad_xml, bad_weights, words in (
+        (cut(xml), weights, "cut short or was altered"),
+        (xml, cut(weights), "cut short or was altered"),
+        (xml, flipped(weights), "cut short or was altered"),
+        (b"<net/>", weights, "no metadata of ours"),
+    ):
+        path.write_bytes(bad_xml)
+        path.with_suffix(".bin").write_bytes(bad_weights)
+        outcome = gannext("predict", path, tmp_path / "0.png")
+        assert outcome.code == 2 and words in outcome.err and outcome.err.count("\n") == 1, outcome.err
+    path.write_bytes(xml)
+    path.with_suffix(".bin").unlink()
+    outcome = gannext("predict", path, tmp_path / "0.png")
+    assert outcome.code == 2 and "not beside it" in outcome.err
+
+
+def test_what_cannot_be_done_is_a_sentence(
+    exported_file: Path, detector_file: Path, gannext: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tmp_path / "0.png"
+    picture(0).save(image)
+    (tmp_path / "file").touch()
+    cases: list[tuple[tuple[object, ...], str]] = [
+        (("export", image), "no GanNeXt detector"),
+        (("export", exported_file), "name the detector that it was exported from"),
+        (("export", tmp_path / "none.gannext"), "does not exist"),
+        (("export", detector_file, "-o", tmp_path / "file" / "x.onnx"), "could not be written"),
+        (("export", detector_file, "-o", tmp_path / "x.pt"), "end it in .onnx or .xml"),
+        (("export", detector_file, "-o", tmp_path / "x.onnx", "--format", "openvino"), "end it in .xml"),
+        (("export", detector_file, "--precision", "bf16", "-o", tmp_path / "x.onnx"), "export to .xml"),
+        (("evaluate", exported_file), "can only predict"),
+        (("predict", tmp_path / "none.onnx", image), "does not exist"),
+        (("predict", exported_file, image, "--device", "gpu"), "runs on the CPU"),
+        (("predict", detector_file, image, "--engine", "openvino"), "no exported file"),
+    ]
+    for arguments, words in cases:
+        outcome = gannext(*arguments)
+        assert outcome.code == 2 and words in outcome.err and outcome.err.count("\n") == 1, outcome.err
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    for arguments in (
+        ("predict", exported_file, image, "--engine", "openvino"),
+        ("export", detector_file, "--format", "openvino", "-o", tmp_path / "x.xml"),
+    ):
+        outcome = gannext(*arguments)
+        assert outcome.code == 2 and "openvino is not installed" in outcome.err and outcome.err.count("\n") == 1
+    exported = Exported.load(exported_file)
+    for bad in (noise(32, 32, 2), noise(32, 32, 5)):
+        with pytest.raises(InputError, match="is no image"):
+            exported.predict(bad)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    outcome = gannext("predict", exported_file, image)
+    assert outcome.code == 1 and "million pixels" in outcome.out
+
+
+def test_judging_by_an_exported_file_imports_no_torch(exported_file: Path, parts: Path) -> None:
+    code = (
+        "import sys; from gannext.cli.main import main; code = main(sys.argv[1:]);"
+        "print(sorted({'torch', 'scipy', 'onnx', 'tqdm'} & set(sys.modules)) if code == 0 else code)"
+    )
+    arguments = ["predict", str(exported_file), str(parts / "test" / "1.abnormal")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] in ("[]", "['tqdm']"), done.stdout
+
+
+@pytest.mark.slow
+def test_the_runtime_alone(
+    exported_file: Path, detector_file: Path, parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A new environment with `pip install .` and nothing else."""
+    environment = tmp_path / "edge"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    python = environment / "bin" / "python"
+    source = tmp_path / "source"
+    subprocess.run(["cp", "-r", ROOT / "src", ROOT / "pyproject.toml", ROOT / "README.md", ROOT / "LICENSE", "."],
+                   cwd=make_folder(source), check=True)  # fmt: skip
+    subprocess.run([python, "-m", "pip", "install", "--quiet", source], check=True)
+    size = sum(file.stat().st_size for file in environment.rglob("*") if file.is_file() and not file.is_symlink())
+    with capsys.disabled():
+        print(f"\nthe environment without extras takes {size / 1e6:.0f} MB")
+
+    def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
+        command = [str(a) for a in arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"})
+
+    for package in ("torch", "scipy", "onnx", "tqdm", "yaml"):
+        assert run(python, "-c", f"import {package}").returncode == 1
+    gannext = environment / "bin" / "gannext"
+    done = run(gannext, "predict", exported_file, parts / "test", "--maps", "maps", "--report", "r.html", "--output", "r.csv")
+    assert done.returncode == 0, done.stderr
+    rows = Detector.load(detector_file).predict(parts / "test")
+    assert [line.split()[-1] for line in done.stdout.splitlines()[1:]] == [row.verdict for row in rows]
+    assert (tmp_path / "maps" / "regions.json").exists() and (tmp_path / "r.html").exists()
+    for arguments, words in (
+        (("predict", detector_file, parts / "test"), "gannext export"),
+        (("train",), "gannext[train]"),
+        (("predict", exported_file, parts, "--engine", "openvino"), "gannext[openvino]"),
+        (("predict", "--config", "x.yaml", exported_file, parts), "PyYAML"),
+    ):
+        done = run(gannext, *arguments)
+        assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def make_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
