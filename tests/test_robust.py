@@ -65,6 +65,7 @@ def test_a_corruption_is_exactly_where_its_mask_says(shape: tuple[int, ...]) -> 
     assert 0 < untouched.sum() < shape[0] / 2 and changed[~untouched].min() > 0.01
     again = Corruption()(x)[1]
     assert not torch.equal(mask, again)
+    assert all(torch.equal(*pair) for pair in zip(Corruption(clean=1.0)(x), (x, torch.zeros_like(mask)), strict=True))
 
 
 @pytest.mark.parametrize("fill", sorted(FILLS))

@@ -41,7 +41,8 @@ def energies(x: Tensor) -> Tensor:
     bands = [x - gaussian_blur(x, BANDS[0])]
     bands += [gaussian_blur(x, sigma) - gaussian_blur(x, 1.6 * sigma) for sigma in BANDS]
     bands += [dx, dy, (dx + dy) / math.sqrt(2), (dx - dy) / math.sqrt(2)]
-    squares = torch.cat(bands, 1).square()  # (N, 9 C, H, W)
+    # Again: of one grey channel, torch does not see that it is channels last, and neither are its maps.
+    squares = torch.cat(bands, 1).square().contiguous(memory_format=torch.channels_last)  # (N, 9 C, H, W)
     maps = []
     for pool in POOLS:
         maps += [torch.log(gaussian_blur(squares, pool, stride=2) + FLOOR), gaussian_blur(x, pool, stride=2)]

@@ -42,25 +42,38 @@ class Corruption:
         All randomness is torch's own.
         """
         n, device = len(x), x.device
-        y, mask = x.clone(), x.new_zeros(n, 1, *x.shape[-2:])
         least, most = self.sites
-        count = torch.randint(least, most + 1, (n, 1, 1, 1), device=device)
+        count = torch.randint(least, most + 1, (n,), device=device)
         count[torch.rand(n, device=device) < self.clean] = 0
-        for site in range(most):
-            cover = covers(n, (x.shape[-2], x.shape[-1]), device)
-            cover = torch.where(cover < LEAST_COVER, 0.0, cover) * (count > site)
-            which = torch.randint(len(self.fills), (n,), device=device)
-            for index, name in enumerate(self.fills):
-                chosen = torch.nonzero(which == index).flatten()
-                if len(chosen):
-                    y[chosen], region = self._fill(FILLS[name], y[chosen], x, cover[chosen])
-                    mask[chosen] = torch.maximum(mask[chosen], region)
+        # All regions of all images (R, ...) are drawn at once: a processor would spend its time on many small steps.
+        image, site = torch.nonzero(torch.arange(most, device=device) < count[:, None], as_tuple=True)  # (R,) each
+        y, mask = x.clone(), x.new_zeros(n, 1, *x.shape[-2:])
+        if not len(image):
+            return y, mask
+        cover = covers(len(image), (x.shape[-2], x.shape[-1]), device)
+        cover = torch.where(cover < LEAST_COVER, 0.0, cover)
+        filled = self._fills(x, image)
+        for number in range(most):
+            chosen = torch.nonzero(site == number).flatten()
+            target = image[chosen]
+            y[target], region = self._cover(y[target], filled[chosen], cover[chosen])
+            mask[target] = torch.maximum(mask[target], region)
         return y, mask
 
-    def _fill(self, fill: "Fill", y: Tensor, pool: Tensor, cover: Tensor) -> tuple[Tensor, Tensor]:
+    def _fills(self, x: Tensor, image: Tensor) -> Tensor:
+        """What each region is filled with, (R, C, H, W), given which of the images (N, C, H, W) it lies in (R,)."""
+        filled = x[image]
+        which = torch.randint(len(self.fills), image.shape, device=x.device)
+        for index, name in enumerate(self.fills):
+            chosen = torch.nonzero(which == index).flatten()
+            if len(chosen):
+                filled[chosen] = FILLS[name](filled[chosen], x)
+        return filled
+
+    def _cover(self, y: Tensor, filled: Tensor, cover: Tensor) -> tuple[Tensor, Tensor]:
         """Images with one more region filled, and those regions (n, 1, H, W); what would not be visible is not done."""
         opacity = uniform(len(y), 0.6, 1.0, y.device)
-        filled = (y + cover * opacity * (fill(y, pool) - y)).clamp(-1.0, 1.0)
+        filled = (y + cover * opacity * (filled - y)).clamp(-1.0, 1.0)
         region = (cover > 0).float()
         change = ((filled - y).abs().mean(1, keepdim=True) * region).sum((2, 3), keepdim=True)
         shows = change >= self.visible * region.sum((2, 3), keepdim=True).clamp(min=1.0)

@@ -11,7 +11,7 @@ from gannext.runtime import InputError
 from gannext.training.objective import OBJECTIVES
 from gannext.training.recipe import Recipe
 
-BATCH = 2  # batch norm wants more than one value a channel
+BATCH = 4  # batch norm wants more than one value a channel, and a judge's generator sees every fourth image
 
 
 def training_macs(networks: NetworkConfig, recipe: Recipe) -> int:
