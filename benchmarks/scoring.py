@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from measuring import Spread, add_arguments, in_turn, matrix_multiply, pictures, timing, write_pictures, write_table
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -28,6 +27,7 @@ from gannext.detection import export_detector
 from gannext.networks import Judge, measure_cost
 from gannext.runtime import Calibration, Exported, Pixels, Predictor
 from gannext.training import RECIPES
+from measuring import Spread, add_arguments, in_turn, matrix_multiply, pictures, timing, write_pictures, write_table
 
 Score = Callable[[Pixels], NDArray[np.float64]]
 """From bytes (N, H, W, C) at the networks' size to scores (N,)."""
