@@ -19,6 +19,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.ticker import NullLocator
 
 from gannext import Detector
 from gannext.data import DataConfig, load_split
@@ -141,7 +142,10 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         for (varied, unit), axis in zip(UNITS.items(), row, strict=True):
             for task in TASKS:
                 some = [one for one in rows if (one["task"], one["varied"]) == (task, varied)]
-                axis.loglog([one["value"] for one in some], [float(one[column]) for one in some], "o-", label=task)
+                values = [one["value"] for one in some]
+                axis.loglog(values, [float(one[column]) for one in some], "o-", label=task)
+                axis.set_xticks(values, [f"{value:,}" for value in values], minor=False)
+            axis.xaxis.set_minor_locator(NullLocator())
             axis.set_ylabel(label)
             axis.grid(alpha=0.3)
             if column == quantities[-1][0]:
