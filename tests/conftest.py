@@ -16,7 +16,8 @@ from gannext.cli.main import main
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
-SMALL = ("--dim", "4", "--depths", "1,1", "--bottom", "1", "--ndf", "8", "--nz", "10", "--device", "cpu")
+TINY_NETWORKS = ("--dim", "4", "--depths", "1,1", "--bottom", "1", "--ndf", "8", "--nz", "10", "--device", "cpu")
+SMALL = ("--recipe", "published", *TINY_NETWORKS)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import SMALL, Command, picture, write_pictures
+from conftest import SMALL, TINY_NETWORKS, Command, picture, write_pictures
 from gannext.cli.main import COMMANDS, run_command
 from gannext.data import DATASETS
 from test_data import write_cifar10, write_idx
@@ -126,7 +126,7 @@ def test_bad_yaml(text: str | None, words: str, gannext: Command, tmp_path: Path
         ("train --model resnet", "the known ones are gannext"),
         ("train --model skipganomaly --kernel 7", "has no option 'kernel'"),
         ("train --model anotrans --dim 10", "a multiple of 4"),
-        ("train --recipe robuts", "the known ones are published"),
+        ("train --recipe robuts", "did you mean 'robust'"),
         ("train --dataset cifar", "did you mean 'cifar10'"),
         ("train --dataset digits --abnormal-class ten", "the known ones are 0, 1, 2"),
         ("train --dataset digits --abnormal-class 11", "the known ones are 0, 1, 2"),
@@ -136,7 +136,7 @@ def test_bad_yaml(text: str | None, words: str, gannext: Command, tmp_path: Path
         ("profile --device gpu", "no CUDA GPU"),
         ("train --gpu-ids a", "no list of GPUs"),
         ("train --dataset digits --device cpu --precision 16-mixed", "needs a GPU"),
-        ("train --dataset digits --train-images 20", "--batch-size"),
+        ("train --dataset digits --recipe published --train-images 20", "--batch-size"),
         ("predict nothing.gannext .", "holds no image"),
         ("demo textiles", "the known ones are digits"),
         ("profile --image-size 8", "32 is the nearest"),
@@ -230,7 +230,7 @@ def test_the_peers_train_and_predict_by_the_same_commands(model: str, gannext: C
 def test_profile_prints_the_published_sizes(gannext: Command, tmp_path: Path) -> None:
     outcome = gannext("profile", "--seconds", 0)
     assert outcome.code == 0 and "7,216,763" in outcome.out and "104,215,040" in outcome.out and "17,974,148" in outcome.out
-    timed = gannext("profile", *SMALL[:-2], "--seconds", 0.1, "--batch-sizes", "1,4")
+    timed = gannext("profile", *TINY_NETWORKS[:-2], "--seconds", 0.1, "--batch-sizes", "1,4")
     assert "images/s, batch 1" in timed.out and "images/s, batch 4" in timed.out
     table = gannext("profile", "--compare", "--seconds", 0, "--output", tmp_path / "sizes.csv").out
     assert "58.2 % fewer" in table and all(

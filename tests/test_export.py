@@ -12,38 +12,38 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 import gannext
 from conftest import Command, picture, write_pictures
 from gannext import Detector
 from gannext.cli import export as export_command
-from gannext.detection import calibrate, export_detector, score_batch
-from gannext.detection.export import to_onnx
+from gannext.detection import Neighbours, NeighbourScoring, calibrate, export_detector, score_batch
 from gannext.detection.fold import folded
 from gannext.detection.resize import resize_bytes
-from gannext.detection.score import Description
 from gannext.networks import MODELS
 from gannext.runtime import Calibration, Exported, ExportedContent, InputError, Tiling, read_exported, resize
 from gannext.runtime.protobuf import with_outputs
 from gannext.runtime.sealed import KEY, seal_graph
-from gannext.training.recipe import find_recipe
+from gannext.training import RECIPES, find_recipe
 
 SIZE = (32, 48)
-OPTIONS: dict[str, dict[str, Any]] = {"gannext": {"dim": 4, "depths": (1, 1), "bottom": 1}, "robust": {}}
-KINDS = (*MODELS, "robust")
+OPTIONS: dict[str, dict[str, Any]] = {"gannext": {"dim": 4, "depths": (1, 1), "bottom": 1}}
+ROBUST = ("robust-textures", "robust-objects")
+KINDS = (*MODELS, *ROBUST)
+TOLERANCE = {"robust-objects": 1e-2}  # of noise, where standard deviations are tiny; test_objects holds a real one to 1e-4
 ROOT = Path(__file__).parent.parent
 
 
 def random_detector(kind: str, channels: int = 3) -> Detector:
     """A detector that has learnt nothing, whose batch norms yet have statistics, and which is calibrated.
 
-    Its kind is a model, with the published recipe, or "robust", the recipe.
+    Its kind is a model, with the published recipe, or one of the robust recipes.
     """
     torch.manual_seed(0)
-    recipe = find_recipe("robust" if kind == "robust" else "published", kind)
-    model = "gannext" if kind == "robust" else kind
-    config = recipe.networks(model, SIZE, channels, OPTIONS.get(kind, {"dim": 8}), ndf=8, nz=10)
+    recipe = RECIPES[kind] if kind in ROBUST else find_recipe("published", kind, lambda: "objects")
+    model, options = ("gannext", {}) if kind in ROBUST else (kind, OPTIONS.get(kind, {"dim": 8}))
+    config = recipe.networks(model, SIZE, channels, options, ndf=8, nz=10)
     networks = config.build_generator(), config.build_discriminator()
     for module in (m for network in networks for m in network.modules()):
         if isinstance(module, nn.BatchNorm2d) and module.affine:  # a judge's energies have statistics of their own
@@ -52,8 +52,12 @@ def random_detector(kind: str, channels: int = 3) -> Detector:
     for name, parameter in ((n, p) for network in networks for n, p in network.named_parameters()):
         if name.endswith("scale"):
             nn.init.normal_(parameter)
-    detector = Detector(config, *networks, recipe.scoring, Calibration((0.0,)), {"origin": "nowhere"})
-    calibrate(detector, [torch.randint(0, 256, (24, channels, *SIZE), dtype=torch.uint8)], kind=recipe.map)
+    known, held_out = ([torch.randint(0, 256, (24, channels, *SIZE), dtype=torch.uint8)] for _ in range(2))
+    scoring = recipe.scoring
+    if isinstance(scoring, Neighbours):
+        scoring = NeighbourScoring.fit(scoring, *(n.eval() for n in networks), known, held_out)
+    detector = Detector(config, *networks, scoring, Calibration((0.0,)), {"origin": "nowhere"})
+    calibrate(detector, held_out, kind=recipe.map)
     return detector
 
 
@@ -91,7 +95,7 @@ def test_folded_networks_score_the_same(kind: str) -> None:
     with torch.inference_mode():
         expected, _ = score_batch(detector.generator, detector.discriminator, detector.scoring, images)
     scores, _ = detector.score(images)
-    assert torch.allclose(scores, expected, rtol=1e-5, atol=0)
+    assert torch.allclose(scores, expected, rtol=1e-5, atol=TOLERANCE.get(kind, 0) / 10)
     norms = [m for network in detector.for_scoring for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     assert not any(norm.affine for norm in norms) and detector.for_scoring is detector.for_scoring
     assert not any(parameter.is_meta for parameter in folded(detector.generator).parameters())
@@ -121,21 +125,21 @@ def test_an_exported_file_judges_as_its_detector_does(kind: str, tmp_path: Path)
     images = [*noise(5, *SIZE, 3), noise(90, 61, 3), noise(20, 30, 3)]
     expected = detector.predict(images, reconstruct=True, maps=True)
     for got, want in zip(exported.predict(images, reconstruct=True, maps=True, batch_size=4), expected, strict=True):
-        assert got.score == pytest.approx(want.score, rel=1e-4)
+        assert got.score == pytest.approx(want.score, rel=1e-4, abs=TOLERANCE.get(kind))
         assert (got.p_value, got.abnormal) == (want.p_value, want.abnormal)
         assert got.reconstruction is not None and want.reconstruction is not None
         assert np.abs(got.reconstruction.astype(int) - want.reconstruction).max() <= 1
         assert got.anomaly_map == pytest.approx(want.anomaly_map, rel=1e-3, abs=1e-4)
     whole = noise(3, 70, 101, 3)  # resized within the graph
     ready = np.stack([resize(image, SIZE) for image in whole])
-    assert exported.look(whole).scores == pytest.approx(detector.look(ready).scores, rel=1e-4)
+    assert exported.look(whole).scores == pytest.approx(detector.look(ready).scores, rel=1e-4, abs=TOLERANCE.get(kind))
     assert [row.score for row in exported.predict(torch.from_numpy(ready).permute(0, 3, 1, 2))] == pytest.approx(
-        detector.look(ready).scores, rel=1e-4
+        detector.look(ready).scores, rel=1e-4, abs=TOLERANCE.get(kind)
     )
     assert str(ROOT).encode() not in content.graph  # nothing of the machine that exported it
 
 
-@pytest.mark.parametrize(("kind", "channels"), [("gannext", 1), ("gannext", 3), ("robust", 1), ("robust", 3)])
+@pytest.mark.parametrize(("kind", "channels"), [("gannext", 1), ("gannext", 3), *((k, c) for k in ROBUST for c in (1, 3))])
 def test_tiles_and_greys_and_openvino(kind: str, channels: int, tmp_path: Path) -> None:
     detector = random_detector(kind, channels)
     detector.tiling = Tiling(60, 0.3)
@@ -146,37 +150,15 @@ def test_tiles_and_greys_and_openvino(kind: str, channels: int, tmp_path: Path) 
             exported = Exported.load(path, engine, threads=1)
             assert exported.tiling == detector.tiling
             got = exported.predict(noise(150, 170, 3), reconstruct=True, maps=True)[0]
-            assert got.score == pytest.approx(expected.score, rel=1e-4) and got.reconstruction is not None
+            assert (
+                got.score == pytest.approx(expected.score, rel=1e-4, abs=TOLERANCE.get(kind)) and got.reconstruction is not None
+            )
             assert got.reconstruction.shape == (150, 170, channels)
             assert got.anomaly_map == pytest.approx(expected.anomaly_map, rel=1e-3, abs=1e-3)
 
 
-class Bank(nn.Module):
-    """A score of its own kind: how far an image's features are from the nearest three of a bank, softened."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.register_buffer("bank", torch.randn(9, features))
-
-    def forward(self, x: Tensor, described: Description) -> Tensor:
-        f, bank = described.f.flatten(1), self.get_buffer("bank")
-        distances = f.square().sum(1, keepdim=True) - 2 * f @ bank.T + bank.square().sum(1)
-        return distances.topk(3, largest=False).values.logsumexp(1) + x.flatten(1).square().mean(1)
-
-
-def test_a_scoring_that_export_knows_nothing_of_is_exported() -> None:
-    import onnxruntime
-
-    detector = random_detector("gannext")
-    detector.scoring = Bank(10).eval()  # type: ignore[assignment]
-    session = onnxruntime.InferenceSession(to_onnx(detector).SerializeToString())
-    images = noise(5, *SIZE, 3)
-    (scores,) = session.run(["score"], {"images": images})
-    assert scores == pytest.approx(detector.look(images).scores, rel=1e-4)
-
-
 def test_a_judge_s_weights_may_have_16_bits_but_not_its_arithmetic(tmp_path: Path) -> None:
-    detector = random_detector("robust")
+    detector = random_detector("robust-textures")
     images = noise(8, *SIZE, 3)
     exported = Exported.load(saved(export_detector(detector, "fp16"), tmp_path / "d.onnx"))
     assert exported.look(images).scores == pytest.approx(detector.look(images).scores, rel=0.02)

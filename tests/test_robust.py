@@ -21,7 +21,7 @@ from test_maps import spotted
 def judged(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run by the robust recipe, made through the command line."""
     output = tmp_path_factory.mktemp("robust")
-    options = ["--data-root", parts, "--recipe", "robust", "--budget", "1e11", "--device", "cpu", "--output", output]
+    options = ["--data-root", parts, "--recipe", "robust-textures", "--budget", "1e11", "--device", "cpu", "--output", output]
     assert main([str(a) for a in ["train", *options]]) == 0
     return next((output / "gannext" / "parts").iterdir())
 
@@ -38,7 +38,7 @@ def test_it_finds_the_spots_and_shows_them(judged: Path, gannext: Command, parts
 
 
 def test_the_rate_rises_and_falls_and_the_averaged_weights_detect(judged: Path) -> None:
-    recipe = RECIPES["robust"]
+    recipe = RECIPES["robust-textures"]
     rates = [recipe.learning_rate(step, 200) for step in range(200)]
     assert rates[0] == pytest.approx(recipe.lr / recipe.warm_up, rel=0.01) and max(rates) < recipe.lr
     assert int(np.argmax(rates)) == recipe.warm_up - 1 and rates[-1] < 1e-3 * recipe.lr

@@ -206,7 +206,7 @@ def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_says_how_to_go_on(
 
 def test_a_run_by_the_robust_recipe_resumes_to_the_same_weights(tmp_path: Path) -> None:
     """Corruptions, schedule and averaged weights go on as if nothing had happened."""
-    robust = ("--recipe", "robust", "--train-images", "160", "--epochs", "3")
+    robust = ("--recipe", "robust-textures", "--train-images", "160", "--epochs", "3")
     subprocess.run(command(tmp_path / "whole", *robust), check=True, capture_output=True)
     with subprocess.Popen(command(tmp_path / "cut", *robust), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         wait_for(lambda: list(tmp_path.glob("cut/**/epoch_0001.png")), process)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """Trains small detectors and shows what they find, without a download. `digits`: scikit-learn's scans of handwritten
-digits, one digit left out of training, by the published recipe. `textures`: defects drawn into scikit-image's
-photographs of brick, gravel and grass, by the robust recipe, with a report of each."""
+digits, one digit left out of training. `textures`: defects drawn into scikit-image's
+photographs of brick, gravel and grass, with a report of each."""
 
 import argparse
 from pathlib import Path
@@ -8,8 +8,8 @@ from pathlib import Path
 from gannext.cli.options import count, number, show
 from gannext.runtime import unknown
 
-DIGITS = ("--dataset", "digits", "--recipe", "published", "--dim", "16", "--batch-size", "32", "--epochs", "15")
-TEXTURES = ("--recipe", "robust", "--image-size", "64", "--channels", "1")
+DIGITS = ("--dataset", "digits", "--channels", "1")
+TEXTURES = ("--image-size", "64", "--channels", "1")
 BUDGET = 4e11  # multiply-accumulates a texture: three of them in three minutes on two processor cores
 
 
@@ -41,7 +41,7 @@ def digits(args: argparse.Namespace) -> int:
     run_folder = latest_run(args.output, "digits")
     code = command("predict", str(run_folder / "detector.gannext"), str(run_folder / "examples"))
     show(f"\nPictures: {run_folder / 'pictures' / 'overview.png'}")
-    show("That was the paper's recipe. For defects in surfaces there is another: `gannext demo textures` shows where they are.")
+    show("A digit is a whole object. For defects in surfaces, and where they are, try `gannext demo textures`.")
     return code
 
 

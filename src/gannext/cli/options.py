@@ -147,8 +147,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--kernel", type=odd, metavar="K", help="side of the depthwise kernel, odd (gannext: 5)")
     group.add_argument("--norm", choices=("bn", "ln"), help="batch norm or layer norm (gannext: bn)")
     group.add_argument("--patch", type=positive, metavar="K", help="side of the stem's patches (gannext: 2)")
-    group.add_argument("--ndf", type=positive, default=64, metavar="N", help="discriminator's width")
-    group.add_argument("--nz", type=positive, default=100, metavar="N", help="discriminator's features (ganomaly: latents)")
+    group.add_argument("--ndf", type=positive, metavar="N", help="discriminator's width (published: 64)")
+    group.add_argument(
+        "--nz", type=positive, metavar="N", help="discriminator's features, or ganomaly's latents (published: 100)"
+    )
 
 
 GENERATOR_OPTIONS = ("dim", "depths", "bottom", "kernel", "norm", "patch")
@@ -165,7 +167,8 @@ def network_config(args: argparse.Namespace, build: Any = None) -> Any:
         raise unknown("model", args.model, tuple(MODELS))
     options = {name: getattr(args, name) for name in GENERATOR_OPTIONS if getattr(args, name) is not None}
     build = build or NetworkConfig
-    config = build(args.model, args.image_size, args.channels, options, ndf=args.ndf, nz=args.nz)
+    widths = {name: getattr(args, name) for name in ("ndf", "nz") if getattr(args, name) is not None}
+    config = build(args.model, args.image_size, args.channels, options, **widths)
     try:
         measure_cost(config.build_generator, config.channels, config.size)  # without allocating anything
     except ValueError as error:

@@ -31,7 +31,7 @@ from gannext.cli.options import (
 from gannext.runtime import InputError, as_option, write_text
 
 if TYPE_CHECKING:
-    from gannext.data import Split
+    from gannext.data import Images, Split
     from gannext.detection import Detector
     from gannext.training import Recipe
 
@@ -78,7 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
 
     training = parser.add_argument_group("training")
-    training.add_argument("--recipe", default="published", metavar="NAME", help="published: that of the model's own paper")
+    training.add_argument(
+        "--recipe",
+        default="",
+        metavar="NAME",
+        help="robust: chooses robust-objects or robust-textures by the normal images (gannext's default); "
+        "published: that of the model's own paper",
+    )
     training.add_argument(
         "--epochs",
         "--niter",
@@ -170,8 +176,7 @@ def run(args: argparse.Namespace) -> int:
         if tiling.side > SIDES[1]:
             raise InputError(f"tiles of {tiling.side} pixels are too large for the networks: pass --image-size to resize them")
         args.image_size = (tiling.side, tiling.side)
-    recipe = recipe_of(args)
-    networks = network_config(args, recipe.networks)
+    network_config(args, recipe_of(args).networks)  # options that cannot be are better refused before the data are read
     accelerator, devices = device_of(args)
 
     from gannext.data import DataConfig, load_split
@@ -187,6 +192,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(NO_TILES)
     split = load_split(data)
     report_split(args.dataset, split)
+    recipe = recipe_of(args, split.train)
+    networks = network_config(args, recipe.networks)
     epochs, max_steps = length_of_training(networks, recipe, args.dataset, len(split.train), args.epochs, args.budget)
     provenance = {
         "data": {
@@ -302,13 +309,16 @@ def resumed_arguments(args: argparse.Namespace, folder: Path) -> argparse.Namesp
     return stored
 
 
-def recipe_of(args: argparse.Namespace) -> "Recipe":
-    """The recipe asked for, with what was changed of it."""
-    from gannext.training import find_recipe
+def recipe_of(args: argparse.Namespace, images: "Images | None" = None) -> "Recipe":
+    """The recipe asked for, with what was changed of it; without the images, the one it might be."""
+    from gannext.training import find_recipe, kind_of
 
     names = ("batch_size", "lr", "beta1", "w_adv", "w_con", "w_lat")
     changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return replace(find_recipe(args.recipe, args.model), **changes)
+    recipe = find_recipe(args.recipe, args.model, (lambda: kind_of(images)) if images else lambda: "objects")
+    if images and recipe.steps:  # it counts steps, and a folder of few images is no obstacle
+        recipe = replace(recipe, batch_size=min(recipe.batch_size, len(images)))
+    return replace(recipe, **changes)
 
 
 def device_of(args: argparse.Namespace) -> tuple[str, int | list[int]]:

@@ -5,8 +5,10 @@ from gannext.detection.detector import Detector
 from gannext.detection.device import find_device
 from gannext.detection.export import export_detector
 from gannext.detection.maps import MAPS, AnomalyMap, MapKind
+from gannext.detection.memory import Neighbours, NeighbourScoring
 from gannext.detection.precision import PRECISIONS
-from gannext.detection.score import AnyScoring, JudgeScoring, Scoring, denormalise, normalise, score_batch, score_batches
+from gannext.detection.score import JudgeScoring, Scoring, denormalise, describe, normalise, score_batch, score_batches
+from gannext.detection.scorings import AnyScoring, ScoringPlan
 
 __all__ = [
     "MAPS",
@@ -16,10 +18,14 @@ __all__ = [
     "Detector",
     "JudgeScoring",
     "MapKind",
+    "NeighbourScoring",
+    "Neighbours",
     "Scoring",
+    "ScoringPlan",
     "calibrate",
     "calibrate_tiles",
     "denormalise",
+    "describe",
     "export_detector",
     "find_device",
     "normalise",

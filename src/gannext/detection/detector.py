@@ -14,15 +14,8 @@ from gannext.detection.device import find_device
 from gannext.detection.file import read_detector, write_detector
 from gannext.detection.fold import folded
 from gannext.detection.maps import MAPS, AnomalyMap
-from gannext.detection.score import (
-    AnyScoring,
-    denormalise,
-    normalise,
-    score_batch,
-    score_batches,
-    scoring_as_dict,
-    scoring_of,
-)
+from gannext.detection.score import denormalise, normalise, score_batch, score_batches
+from gannext.detection.scorings import AnyScoring, scoring_as_dict, scoring_of
 from gannext.networks import NetworkConfig
 from gannext.runtime import Calibration, InputError, PixelCalibration, Pixels, Predictor, Tiling, View
 
@@ -50,7 +43,7 @@ class Detector(Predictor):
     Attributes:
         config: how the networks are built, and the image size and channels they work at.
         generator, discriminator: the networks, in evaluation mode.
-        scoring: the score's weights.
+        scoring: makes the score of what the networks see.
         calibration: turns a score into a p-value and a verdict.
         provenance: where the detector came from: recipe, data, versions. Plain JSON.
         tiling: how pictures are cut into tiles, which then go through the networks; None where they are
@@ -99,7 +92,7 @@ class Detector(Predictor):
             generator.load_state_dict(content.weights("generator"), assign=True)
             discriminator.load_state_dict(content.weights("discriminator"), assign=True)
             calibration = Calibration(tuple(metadata["calibration"]["scores"]), metadata["calibration"]["fpr"])
-            scoring = scoring_of(metadata["scoring"])
+            scoring = scoring_of(metadata["scoring"], content.weights("scoring"))
             tiling = Tiling(**metadata["tiling"]) if metadata.get("tiling") else None
             anomaly_map = read_anomaly_map(metadata["anomaly_map"]) if metadata.get("anomaly_map") else None
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -124,12 +117,14 @@ class Detector(Predictor):
             "anomaly_map": self.anomaly_map and asdict(self.anomaly_map),
             "provenance": self.provenance,
         }
-        write_detector(path, metadata, {"generator": self.generator, "discriminator": self.discriminator})
+        modules = {"generator": self.generator, "discriminator": self.discriminator, "scoring": self.scoring}
+        write_detector(path, metadata, {name: m for name, m in modules.items() if isinstance(m, nn.Module)})
 
     def to(self, device: str | torch.device) -> "Detector":
         """Moves the networks to a device, and returns this detector."""
-        self.generator.to(device)
-        self.discriminator.to(device)
+        for module in (self.generator, self.discriminator, self.scoring):
+            if isinstance(module, nn.Module):
+                module.to(device)
         self._folded = None
         return self
 

@@ -18,7 +18,8 @@ from gannext.detection.fold import folded
 from gannext.detection.maps import MAPS
 from gannext.detection.precision import PRECISIONS, halve_weights, quantise
 from gannext.detection.resize import resize_bytes
-from gannext.detection.score import denormalise, normalise, score_batch, scoring_as_dict
+from gannext.detection.score import denormalise, normalise, score_batch
+from gannext.detection.scorings import scoring_as_dict
 from gannext.networks import Judge
 from gannext.runtime import (
     FORMAT,

@@ -1,8 +1,8 @@
 """From an image and its reconstruction to one number: the anomaly score."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -10,18 +10,23 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gannext.networks import Encoded, Judge
+from gannext.networks import Describer, Encoded, Judge
 
 
 class Description(NamedTuple):
     """What a score is made of: the reconstruction x̂ (N, C, H, W), and features (N, F) of x and of x̂.
 
-    Of a judge, f are its logits (N, 1, H, W), and there is no f_hat: x̂ is for people to look at.
+    Of a judge, f are its logits (N, 1, H, W), and of a describer what its `describe` gives (N, 4, F + P + 1); x̂ is
+    then not described.
     """
 
     x_hat: Tensor
     f: Tensor
     f_hat: Tensor | None
+
+
+ScoreFunction: TypeAlias = Callable[[Tensor, Description], Tensor]
+"""From images (N, C, H, W) in [-1, 1] and their description to scores (N,), larger where more is wrong."""
 
 
 @dataclass(frozen=True)
@@ -53,23 +58,6 @@ class JudgeScoring:
         return F.softplus(described.f).amax((1, 2, 3))
 
 
-AnyScoring: TypeAlias = Scoring | JudgeScoring
-SCORINGS: dict[str, type[AnyScoring]] = {"reconstruction": Scoring, "judge": JudgeScoring}
-"""The kinds of score by name. A file without a kind was written when there was one."""
-
-
-def scoring_as_dict(scoring: AnyScoring) -> dict[str, Any]:
-    """A scoring as JSON holds it."""
-    kind = next(name for name, one in SCORINGS.items() if isinstance(scoring, one))
-    return {"kind": kind, **asdict(scoring)}
-
-
-def scoring_of(metadata: Mapping[str, Any]) -> AnyScoring:
-    """The scoring that `scoring_as_dict` made this of; raises KeyError or TypeError where it made no such thing."""
-    weights = dict(metadata)
-    return SCORINGS[weights.pop("kind", "reconstruction")](**weights)
-
-
 def normalise(images: Tensor) -> Tensor:
     """Bytes (N, C, H, W) as floats in [-1, 1], which is what the networks see."""
     return images.float().div_(127.5).sub_(1.0)
@@ -86,13 +74,15 @@ def describe(generator: nn.Module, discriminator: nn.Module, x: Tensor) -> Descr
     made = generator(x)
     if isinstance(discriminator, Judge):
         return Description(made, discriminator(x), None)
+    if isinstance(discriminator, Describer):
+        return Description(made, discriminator.describe(x), None)
     if isinstance(made, Encoded):
         return Description(*made)
     return Description(made, discriminator(x)[1], discriminator(made)[1])
 
 
 def score_batch(
-    generator: nn.Module, discriminator: nn.Module, scoring: AnyScoring, images: Tensor
+    generator: nn.Module, discriminator: nn.Module, scoring: ScoreFunction, images: Tensor
 ) -> tuple[Tensor, Description]:
     """Scores (N,) of bytes (N, C, H, W), and what they were made of.
 
@@ -104,7 +94,7 @@ def score_batch(
 
 
 def score_batches(
-    generator: nn.Module, discriminator: nn.Module, scoring: AnyScoring, batches: Iterable[Tensor]
+    generator: nn.Module, discriminator: nn.Module, scoring: ScoreFunction, batches: Iterable[Tensor]
 ) -> NDArray[np.float64]:
     """Scores (N,) of all images of an iterable of byte batches, on the networks' device."""
     device = next(generator.parameters()).device

@@ -23,7 +23,7 @@ from gannext.evaluation.protocols import evaluate, published_auroc
 from gannext.evaluation.table import PROTOCOLS, Row
 from gannext.networks import MODELS, measure_cost
 from gannext.runtime import InputError, as_option, unknown
-from gannext.training import LAST, Interrupted, Recipe, TrainConfig, find_recipe, fit, length_of_training
+from gannext.training import LAST, Interrupted, TrainConfig, check_recipe, find_recipe, fit, kind_of, length_of_training
 
 DEFAULT_RECIPE = "published"
 
@@ -75,9 +75,9 @@ class Cell:
         return self.model.partition("/")[0]
 
     @property
-    def recipe(self) -> Recipe:
-        """The recipe that a GAN is trained by."""
-        return find_recipe(self.model.partition("/")[2] or DEFAULT_RECIPE, self.name)
+    def recipe(self) -> str:
+        """The name of the recipe that a GAN is trained by; empty for a floor."""
+        return "" if self.is_floor else self.model.partition("/")[2] or DEFAULT_RECIPE
 
     @property
     def is_floor(self) -> bool:
@@ -90,7 +90,7 @@ class Cell:
             data = replace(settings, dim=None, epochs=None, budget=None, batch_size=None, lr=None)
             own = ["gannext benchmark", "--models", self.name, "--classes", self.abnormal_class, "--seeds", str(self.seed)]
             return " ".join([*own, *data.options()])
-        own = ["gannext train", "--model", self.name, "--recipe", self.recipe.name]
+        own = ["gannext train", "--model", self.name, "--recipe", self.recipe]
         return " ".join([*own, "--abnormal-class", self.abnormal_class, "--seed", str(self.seed), *settings.options()])
 
 
@@ -100,7 +100,8 @@ def check_models(models: Sequence[str]) -> None:
         name, _, recipe = model.partition("/")
         if name not in MODELS and name not in FLOORS:
             raise unknown("model", name, (*MODELS, *FLOORS))
-        find_recipe(recipe or DEFAULT_RECIPE, name)
+        if name in MODELS:
+            check_recipe(recipe or DEFAULT_RECIPE, name)
 
 
 def run_cells(settings: Settings, cells: Sequence[Cell], folder: Path, jobs: int) -> Iterator[Row]:
@@ -235,7 +236,7 @@ def run_gan(settings: Settings, cell: Cell, run: Path) -> Row:
 def train_config(settings: Settings, cell: Cell, split: Split) -> TrainConfig:
     """The training of a GAN's cell."""
     changes = {name: getattr(settings, name) for name in ("batch_size", "lr") if getattr(settings, name) is not None}
-    recipe = replace(cell.recipe, **changes)
+    recipe = replace(find_recipe(cell.recipe, cell.name, lambda: kind_of(split.train)), **changes)
     options = {} if settings.dim is None else {"dim": settings.dim}
     networks = recipe.networks(cell.name, settings.image_size, settings.channels, options)
     epochs, max_steps = length_of_training(
@@ -262,7 +263,7 @@ def described(settings: Settings, cell: Cell, split: Split | None = None) -> Row
     return Row(
         dataset=settings.dataset,
         model=cell.name,
-        recipe="" if cell.is_floor else cell.recipe.name,
+        recipe=cell.recipe,
         abnormal_class=cell.abnormal_class,
         seed=cell.seed,
         train_images=len(split.train) if split else None,
@@ -292,9 +293,7 @@ def unfinished(settings: Settings, cells: Sequence[Cell], rows: Sequence[Row]) -
     found = {row.key: row for row in rows if row.status == "ok"}
     left = []
     for cell in cells:
-        row = found.get(
-            (settings.dataset, cell.name, "" if cell.is_floor else cell.recipe.name, cell.abnormal_class, cell.seed)
-        )
+        row = found.get((settings.dataset, cell.name, cell.recipe, cell.abnormal_class, cell.seed))
         if row is not None and row.command != cell.command(settings):
             raise InputError(
                 f"the results there hold {cell.model} on {cell.abnormal_class}, seed {cell.seed}, made by `{row.command}`, "

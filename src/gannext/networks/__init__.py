@@ -1,6 +1,7 @@
 """The networks, as plain torch modules, and the registry that finds a generator by its name."""
 
 from gannext.networks.config import NetworkConfig
+from gannext.networks.describer import PROJECTED, Describer, turned
 from gannext.networks.discriminator import Discriminator
 from gannext.networks.encoder_decoder import Encoded, EncoderDecoder, EncoderDiscriminator, reconstruct
 from gannext.networks.energy import energies, gaussian_blur
@@ -14,8 +15,10 @@ from gannext.networks.unet import UNet
 __all__ = [
     "MODELS",
     "NORMS",
+    "PROJECTED",
     "Block",
     "Cost",
+    "Describer",
     "Discriminator",
     "Encoded",
     "EncoderDecoder",
@@ -31,4 +34,5 @@ __all__ = [
     "gaussian_blur",
     "measure_cost",
     "reconstruct",
+    "turned",
 ]

@@ -21,6 +21,7 @@ for an image of 3x32x32.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -129,6 +130,8 @@ class GanNeXt(nn.Module):
         patch: side of the stem's patches.
         outputs: channels of the output; by default as many as of the input.
         scale: what each block's layer scale starts at.
+        std: standard deviation of the first weights; None: of each layer's, one over the root of its inputs.
+        thumbnail: side of a thumbnail that is all that it sees of an image, so that it cannot copy; 0: the image.
 
     A side that is no multiple of `stride` = patch * 2**levels (16 by default) is padded by repeating
     the border and the reconstruction is cropped back.
@@ -145,12 +148,15 @@ class GanNeXt(nn.Module):
         patch: int = 2,
         outputs: int | None = None,
         scale: float = 1e-6,
+        std: float | None = 0.02,
+        thumbnail: int = 0,
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
             raise ValueError(f"kernel {kernel} is even: choose an odd side such as {kernel + 1}")
         widths = [dim * 2**level for level in range(len(depths))]
         self.stride = patch * 2 ** len(depths)
+        self.thumbnail = thumbnail
 
         def blocks(width: int, depth: int) -> nn.Sequential:
             return nn.Sequential(*(Block(width, kernel, norm, scale) for _ in range(depth)))
@@ -165,10 +171,12 @@ class GanNeXt(nn.Module):
         self.stem_out = nn.Sequential(
             nn.ConvTranspose2d(dim, 2 * dim, patch, stride=patch), nn.Conv2d(2 * dim, outputs or channels, 1)
         )
-        self.apply(initialise)
+        self.apply(partial(initialise, std=std))
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
+        if self.thumbnail:
+            x = F.interpolate(F.adaptive_avg_pool2d(x, self.thumbnail), (height, width), mode="nearest")
         y = self.stem_in(pad_to_multiple(x, self.stride))  # (N, d, H/k, W/k)
         skips = []
         for blocks, skip, down in zip(self.encoder, self.skips, self.downs, strict=True):
@@ -181,10 +189,14 @@ class GanNeXt(nn.Module):
         return self.stem_out(y)[..., :height, :width]
 
 
-def initialise(module: nn.Module) -> None:
-    """DCGAN's start: convolutions and linear layers N(0, 0.02), batch-norm weights N(1, 0.02), biases 0."""
+def initialise(module: nn.Module, std: float | None = 0.02) -> None:
+    """DCGAN's start: convolutions and linear layers N(0, std), batch-norm weights N(1, 0.02), biases 0.
+
+    Without `std`, a layer's is one over the root of how many inputs each of its outputs adds up, so that the variance
+    is kept from layer to layer: a network of few steps has none to lose on finding its scale.
+    """
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-        nn.init.normal_(module.weight, 0.0, 0.02)
+        nn.init.normal_(module.weight, 0.0, module.weight[0].numel() ** -0.5 if std is None else std)
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
     else:

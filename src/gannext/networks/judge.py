@@ -29,11 +29,8 @@ class Judge(nn.Module):
         super().__init__()
         inside = energy_channels(channels)
         self.norm = nn.BatchNorm2d(inside, affine=False)
-        self.body = GanNeXt(inside, dim, depths, bottom, kernel, patch=1, outputs=1, scale=0.5)
+        self.body = GanNeXt(inside, dim, depths, bottom, kernel, patch=1, outputs=1, scale=0.5, std=None)
         self.enlarge = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
-        for module in self.body.modules():
-            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):  # variance kept: 0.02 throughout starts ten times slower
-                nn.init.trunc_normal_(module.weight, std=module.weight[0].numel() ** -0.5)
         last = self.body.stem_out[-1]
         assert isinstance(last, nn.Conv2d) and last.bias is not None
         nn.init.constant_(last.bias, PRIOR)

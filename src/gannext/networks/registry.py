@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from gannext.networks.describer import Describer
 from gannext.networks.discriminator import Discriminator
 from gannext.networks.encoder_decoder import EncoderDecoder, EncoderDiscriminator
 from gannext.networks.gannext import GanNeXt
@@ -39,7 +40,7 @@ def _cut_encoder(size: tuple[int, int], channels: int, ndf: int, nz: int) -> nn.
 
 
 MODELS: dict[str, Model] = {
-    "gannext": Model(_gannext, ("dim", "depths", "bottom", "kernel", "norm", "patch", "scale")),
+    "gannext": Model(_gannext, ("dim", "depths", "bottom", "kernel", "norm", "patch", "scale", "std", "thumbnail")),
     "skipganomaly": Model(UNet),
     "ganomaly": Model(EncoderDecoder, ("dim", "nz"), _cut_encoder),
     "anotrans": Model(SwinUNet),
@@ -50,7 +51,7 @@ def _judge(size: tuple[int, int], channels: int, ndf: int, nz: int) -> nn.Module
     return Judge(channels)  # it has no widths in common with DCGAN's, and judges any size
 
 
-DISCRIMINATORS: dict[str, Callable[[tuple[int, int], int, int, int], nn.Module]] = {"judge": _judge}
+DISCRIMINATORS: dict[str, Callable[[tuple[int, int], int, int, int], nn.Module]] = {"describer": Describer, "judge": _judge}
 """Discriminators that a recipe may ask for instead of the model's own, called as `Model.discriminator` is."""
 
 

@@ -3,8 +3,9 @@
 from gannext.training.callbacks import LAST, Interrupted, reconstruction_grid
 from gannext.training.cost import length_of_training, training_macs
 from gannext.training.fit import TrainConfig, check_training, fit
+from gannext.training.kind import kind_of
 from gannext.training.module import Diverged, GanModule
-from gannext.training.recipe import RECIPES, Recipe, find_recipe
+from gannext.training.recipe import RECIPES, Recipe, check_recipe, find_recipe
 
 __all__ = [
     "LAST",
@@ -14,9 +15,11 @@ __all__ = [
     "Interrupted",
     "Recipe",
     "TrainConfig",
+    "check_recipe",
     "check_training",
     "find_recipe",
     "fit",
+    "kind_of",
     "length_of_training",
     "reconstruction_grid",
     "training_macs",

@@ -53,9 +53,11 @@ class Throughput(Callback):
 
 
 def epoch_metrics(trainer: Trainer) -> dict[str, float]:
-    """What this epoch logged. Lightning validates no epoch that a budget ends early, and shows the last one's value for it."""
+    """What this epoch logged. Of an epoch that was not validated, or that a budget ends early, Lightning shows the value of an
+    earlier one."""
     cut_short = trainer.fit_loop.epoch_loop.batch_progress.current.completed < trainer.num_training_batches
-    skipped = {"loss/held_out_l1"} if cut_short else set()
+    validated = not cut_short and (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+    skipped = set() if validated else {"loss/held_out_l1"}
     return {name: float(value) for name, value in trainer.callback_metrics.items() if name not in skipped}
 
 
@@ -65,9 +67,10 @@ class EpochLines(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             value = epoch_metrics(trainer)
+            held_out = f"held-out L1 {value['loss/held_out_l1']:.4f}  " if "loss/held_out_l1" in value else ""
             print(
                 f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  G {value['loss/generator_epoch']:.3f}  "
-                f"D {value['loss/discriminator_epoch']:.3f}  held-out L1 {value.get('loss/held_out_l1', float('nan')):.4f}  "
+                f"D {value['loss/discriminator_epoch']:.3f}  {held_out}"
                 f"{value.get('speed/images_per_second', float('nan')):.0f} images/s",
                 flush=True,
             )
@@ -102,19 +105,21 @@ class MetricsTable(Callback):
 
 
 class Pictures(Callback):
-    """Saves held-out images, their reconstructions and the differences after each epoch.
+    """Saves held-out images, their reconstructions and the differences.
 
     Args:
         folder: where `epoch_0001.png` and so on go.
         images: bytes (N, C, H, W) to show, a handful.
+        every: after how many epochs each time.
     """
 
-    def __init__(self, folder: Path, images: Tensor) -> None:
+    def __init__(self, folder: Path, images: Tensor, every: int = 1) -> None:
         self.folder = folder
         self.images = images
+        self.every = every
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero and len(self.images):
+        if trainer.is_global_zero and len(self.images) and (trainer.current_epoch + 1) % self.every == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             grid = reconstruction_grid(cast(Any, pl_module).detecting_networks()[0], self.images)
             save_image(grid.float() / 255, self.folder / f"epoch_{trainer.current_epoch + 1:04d}.png")

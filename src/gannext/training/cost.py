@@ -57,9 +57,12 @@ def length_of_training(
     Raises:
         InputError: both epochs and a budget are given.
     """
-    if budget is None:
-        return epochs or recipe.epochs_of.get(dataset, recipe.epochs), None
-    if epochs is not None:
+    if epochs is not None and budget is not None:
         raise InputError("--epochs and --budget both say how long to train: leave one out")
-    steps = max(1, int(budget / (recipe.batch_size * training_macs(networks, recipe))))
+    if budget is not None:
+        steps = max(1, int(budget / (recipe.batch_size * training_macs(networks, recipe))))
+    elif recipe.steps and epochs is None:
+        steps = recipe.steps
+    else:
+        return epochs or recipe.epochs_of.get(dataset, recipe.epochs), None
     return math.ceil(steps / max(1, images // recipe.batch_size)), steps

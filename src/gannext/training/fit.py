@@ -23,7 +23,15 @@ from torch.utils.data import DataLoader
 
 from gannext import __version__
 from gannext.data import EpochSampler, Split, make_loader
-from gannext.detection import Detector, calibrate, calibrate_tiles, find_device
+from gannext.detection import (
+    AnyScoring,
+    Detector,
+    Neighbours,
+    NeighbourScoring,
+    calibrate,
+    calibrate_tiles,
+    find_device,
+)
 from gannext.networks import NetworkConfig
 from gannext.runtime import Calibration, InputError, Tiling, write_atomically
 from gannext.training.callbacks import LAST, EpochLines, MetricsTable, Pictures, SaveOnInterrupt, Throughput
@@ -32,6 +40,7 @@ from gannext.training.module import GanModule
 from gannext.training.recipe import Recipe
 
 SHOWN_IMAGES = 8
+MOST_STOPS = 50  # for validation, a checkpoint and pictures, about
 
 
 @dataclass(frozen=True)
@@ -157,6 +166,7 @@ def fit(
         seed_everything(config.seed, workers=True, verbose=False)
         module = GanModule(config.networks, config.recipe, steps_of(config, len(split.train)), config.seed)
         batches = Batches(split, config)
+        every = max(1, config.epochs // MOST_STOPS)  # the epochs of a small folder are short and many
         shown = split.held_out.__getitems__(range(min(SHOWN_IMAGES, len(split.held_out))))
         trainer = Trainer(
             accelerator=config.accelerator,
@@ -164,6 +174,7 @@ def fit(
             strategy=PlainDDP() if device_count(config.devices) > 1 else "auto",
             precision=config.precision,  # type: ignore[arg-type]
             max_epochs=config.epochs,
+            check_val_every_n_epoch=every,
             max_steps=2 * config.max_steps if config.max_steps else -1,  # Lightning counts each network's steps
             logger=list(loggers),
             callbacks=[
@@ -171,8 +182,14 @@ def fit(
                 *callbacks,
                 MetricsTable(run / "metrics.csv"),
                 SaveOnInterrupt(run / LAST),
-                ModelCheckpoint(run, LAST.removesuffix(".ckpt"), save_on_train_epoch_end=True, enable_version_counter=False),
-                Pictures(run / "pictures", shown),
+                ModelCheckpoint(
+                    run,
+                    LAST.removesuffix(".ckpt"),
+                    every_n_epochs=every,
+                    save_on_train_epoch_end=True,
+                    enable_version_counter=False,
+                ),
+                Pictures(run / "pictures", shown, every),
                 TQDMProgressBar(leave=False) if progress else EpochLines(),
             ],
             plugins=[AtomicCheckpoints()],
@@ -212,8 +229,8 @@ def calibrated(config: TrainConfig, split: Split, module: GanModule) -> Detector
         },
     }
     networks = module.detecting_networks()
-    uncalibrated = Calibration((0.0,))
-    detector = Detector(config.networks, *networks, config.recipe.scoring, uncalibrated, provenance, config.tiling)
+    scoring = remembered(config, split, *networks)
+    detector = Detector(config.networks, *networks, scoring, Calibration((0.0,)), provenance, config.tiling)
     kind = config.recipe.map
     if config.tiling:
         pictures = [split.held_out.source(i) for i in range(len(split.held_out))]
@@ -222,6 +239,20 @@ def calibrated(config: TrainConfig, split: Split, module: GanModule) -> Detector
         held_out = make_loader(split.held_out, config.recipe.batch_size, workers=config.workers)
         calibrate(detector, held_out, config.fpr, config.pixel_fpr, kind)
     return detector.to("cpu")
+
+
+def remembered(config: TrainConfig, split: Split, generator: nn.Module, discriminator: nn.Module) -> AnyScoring:
+    """The recipe's scoring; one by memory is given the split's images to remember."""
+    plan = config.recipe.scoring
+    if not isinstance(plan, Neighbours):
+        return plan
+    for network in (generator, discriminator):
+        network.eval()
+    size, every = config.recipe.batch_size, -(-len(split.train) // plan.most)
+    chosen = range(0, len(split.train), every)
+    normal = (split.train.__getitems__(chosen[i : i + size]) for i in range(0, len(chosen), size))
+    held_out = make_loader(split.held_out, size, workers=config.workers)
+    return NeighbourScoring.fit(plan, generator, discriminator, normal, held_out)
 
 
 def steps_of(config: TrainConfig, images: int) -> int:
@@ -247,6 +278,11 @@ def check_training(config: TrainConfig, split: Split) -> None:
         raise InputError(
             f"{len(split.train)} {unit} to train on are fewer than a batch of {config.recipe.batch_size}: "
             f"add images, or pass --batch-size {max(1, min(16, len(split.train)))}"
+        )
+    if isinstance(config.recipe.scoring, Neighbours) and min(len(split.train), len(split.held_out)) < 2:
+        raise InputError(
+            f"{len(split.train)} images to train on and {len(split.held_out)} held out are too few to compare others with: "
+            "add normal images"
         )
 
 

@@ -4,10 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gannext.networks import Describer
+from gannext.training.contrast import contrastive_loss
 from gannext.training.recipe import Recipe
+from gannext.training.views import jittered, turned_copies, view
 
 
 @dataclass(frozen=True)
@@ -101,11 +105,54 @@ def thinness(mask: Tensor) -> Tensor:
     return 1.0 + THIN * mask * (1.0 - filled)
 
 
-OBJECTIVES: dict[str, Objective] = {"skip-gan": skip_gan_losses, "ganomaly": ganomaly_losses, "judge": judge_losses}
+REAL = 0.5
+
+
+def describer_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Module, x: Tensor) -> Losses:
+    """The describer learns what normal images look like, and the generator restores them from their thumbnails.
+
+    With y the images moved a little and ŷ = G(y): the generator's losses are skip_gan_losses' own, of y and ŷ, and
+    discriminator = NT-Xent + rotation + 0.5 (BCE(D(y), real) + BCE(D(ŷ), fake)) / 2. In NT-Xent two views of an image
+    attract; other images repel, and so do its copies turned by a quarter or more (CSI, NeurIPS 2020), and so does ŷ, the
+    nearest there is to an image that looks normal and is not. rotation = cross-entropy of the number of quarters.
+    """
+    assert isinstance(discriminator, Describer)
+    y = jittered(x)
+    y_hat = generator(y)
+    logit_hat, f_hat = discriminator(y_hat)
+    with torch.no_grad():
+        f = discriminator.features(y)
+    adversarial = bce(logit_hat, real=True)
+    latent = F.mse_loss(f_hat, f)
+
+    (first, quarters), (second, _) = turned_copies(view(x)), turned_copies(view(x))
+    seen = torch.cat((view(x), view(x), first, second, y, y_hat.detach()))
+    f = discriminator.features(seen)  # (6 N, F), four views, then y and ŷ
+    n, views = len(x), f[: 4 * len(x)]
+    image, upright = torch.arange(n, device=x.device), torch.zeros_like(quarters)
+    z = discriminator.project(f)
+    contrast = contrastive_loss(z[: 4 * n], torch.cat((image, image, image + n, image + n)), z[5 * n :])
+    rotation = F.cross_entropy(discriminator.turn(views), torch.cat((upright, upright, quarters, quarters)))
+    real, fake = (bce(logit, real=r) for logit, r in zip(discriminator.real(f[4 * n :]).chunk(2), (True, False), strict=True))
+    return losses_of(
+        recipe,
+        adversarial=adversarial,
+        reconstruction=F.l1_loss(y_hat, y),
+        latent=latent,
+        discriminator=contrast + rotation + REAL * (real + fake) / 2,
+    )
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "skip-gan": skip_gan_losses,
+    "ganomaly": ganomaly_losses,
+    "judge": judge_losses,
+    "describer": describer_losses,
+}
 
 
 def bce(logit: Tensor, *, real: bool) -> Tensor:
-    """Binary cross-entropy of logits (N,) against "all real" or "all fake"."""
+    """Binary cross-entropy of logits against "all real" or "all fake"."""
     return F.binary_cross_entropy_with_logits(logit, logit.new_full(logit.shape, float(real)))
 
 

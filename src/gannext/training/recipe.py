@@ -1,13 +1,13 @@
 """Recipes: everything about a training that is a number rather than code."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gannext.detection import AnyScoring, JudgeScoring, Scoring
+from gannext.detection import JudgeScoring, Neighbours, Scoring, ScoringPlan
 from gannext.networks import NetworkConfig
-from gannext.runtime import unknown
+from gannext.runtime import InputError, unknown
 from gannext.training.corruption import Corruption
 
 
@@ -24,11 +24,13 @@ class Recipe:
         batch_size: images a step; the last partial batch of an epoch is dropped.
         epochs: passes over the training images.
         epochs_of: data sets that take another number of epochs.
+        steps: how many instead, however many images there are; 0 where epochs count.
         restart_below: the discriminator is initialised anew when its loss falls under this.
         scoring: the anomaly score.
         map: kind of anomaly map, a key of `gannext.detection.MAPS`.
         generator: options of the generator instead of its own defaults.
         discriminator: a key of DISCRIMINATORS; empty for the model's own.
+        widths: NetworkConfig's ndf and nz instead of its own defaults.
         corruption: what is done to the images that the networks see in training, where anything is.
         warm_up: steps in which the learning rate rises to `lr`.
         cosine: whether it then falls to nothing, along half a cosine, until the last step.
@@ -46,11 +48,13 @@ class Recipe:
     batch_size: int = 128
     epochs: int = 40
     epochs_of: Mapping[str, int] = field(default_factory=dict)
+    steps: int = 0
     restart_below: float = 1e-5
-    scoring: AnyScoring = field(default_factory=Scoring)
+    scoring: ScoringPlan = field(default_factory=Scoring)
     map: str = "reconstruction"
     generator: Mapping[str, Any] = field(default_factory=dict)
     discriminator: str = ""
+    widths: Mapping[str, int] = field(default_factory=dict)
     corruption: Corruption | None = None
     warm_up: int = 0
     cosine: bool = False
@@ -64,9 +68,10 @@ class Recipe:
         Args:
             model, size, channels: as in NetworkConfig.
             options: of the generator, before the recipe's own.
-            widths: NetworkConfig's ndf and nz, where they differ from its defaults.
+            widths: NetworkConfig's ndf and nz, before the recipe's own.
         """
-        return NetworkConfig(model, size, channels, {**self.generator, **options}, discriminator=self.discriminator, **widths)
+        generator, widths = {**self.generator, **options}, {**self.widths, **widths}
+        return NetworkConfig(model, size, channels, generator, discriminator=self.discriminator, **widths)
 
     def learning_rate(self, step: int, steps: int) -> float:
         """The learning rate of step number `step`, from 0, of so many in all."""
@@ -77,8 +82,27 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "published": Recipe("published", epochs_of={"stl10": 80}),
-    "robust": Recipe(
-        "robust",
+    "robust-objects": Recipe(
+        "robust-objects",
+        objective="describer",
+        w_adv=0.2,
+        w_con=10.0,
+        w_lat=1.0,
+        lr=2e-3,
+        beta1=0.9,
+        beta2=0.99,
+        batch_size=96,
+        steps=220,
+        restart_below=0.0,
+        scoring=Neighbours(),
+        generator={"dim": 16, "depths": (1, 1), "bottom": 1, "patch": 4, "scale": 0.1, "std": None, "thumbnail": 8},
+        discriminator="describer",
+        widths={"ndf": 16, "nz": 128},
+        warm_up=30,
+        cosine=True,
+    ),
+    "robust-textures": Recipe(
+        "robust-textures",
         objective="judge",
         w_adv=0.0,
         w_con=1.0,
@@ -98,7 +122,11 @@ RECIPES: dict[str, Recipe] = {
         averaging=0.99,
     ),
 }
-"""`published` is Skip-GANomaly's (IJCNN 2019), which GanNeXt and the transformer GAN share."""
+"""`published` is Skip-GANomaly's (IJCNN 2019), which GanNeXt and the transformer GAN share. The robust ones are GanNeXt's
+own: for images of whole objects, any of which may be of a kind never seen, and for surfaces with defects."""
+
+ROBUST = "robust"
+ROBUST_MODEL = "gannext"
 
 RECIPES_OF_MODELS: dict[tuple[str, str], Recipe] = {
     ("published", "ganomaly"): Recipe(
@@ -108,8 +136,30 @@ RECIPES_OF_MODELS: dict[tuple[str, str], Recipe] = {
 """By recipe and model, where a model's paper published a recipe of its own."""
 
 
-def find_recipe(name: str, model: str) -> Recipe:
-    """The recipe of that name for a model; raises InputError where there is none."""
-    if name not in RECIPES:
-        raise unknown("recipe", name, tuple(RECIPES))
-    return RECIPES_OF_MODELS.get((name, model), RECIPES[name])
+def find_recipe(name: str, model: str, kind: Callable[[], str]) -> Recipe:
+    """The recipe of that name for a model.
+
+    Args:
+        name: a key of RECIPES, or "robust"; empty for "robust" of GanNeXt, and "published" of all others.
+        model: a key of MODELS.
+        kind: says what the normal images show, "objects" or "textures", if "robust" has to choose.
+
+    Raises:
+        InputError: there is no such recipe, or it is not for that model.
+    """
+    check_recipe(name, model)
+    name = name or default_recipe(model)
+    return RECIPES_OF_MODELS.get((name, model)) or RECIPES[f"{ROBUST}-{kind()}" if name == ROBUST else name]
+
+
+def check_recipe(name: str, model: str) -> None:
+    """Raises InputError as `find_recipe` does."""
+    if name and name != ROBUST and name not in RECIPES:
+        raise unknown("recipe", name, (ROBUST, *RECIPES))
+    if name.startswith(ROBUST) and model != ROBUST_MODEL:
+        raise InputError(f"the {name} recipe is made for {ROBUST_MODEL}, not {model}: pass --recipe published")
+
+
+def default_recipe(model: str) -> str:
+    """The name of the recipe that a model is trained by where none is asked for."""
+    return ROBUST if model == ROBUST_MODEL else "published"

@@ -1,0 +1,118 @@
+"""What each ingredient of the robust recipe for objects is worth, on a development split of Fashion-MNIST.
+
+    python benchmarks/ablation.py --classes t-shirt,coat,shirt,sneaker --seeds 0,1,2
+
+The test split is never touched: stand-in anomalies are the left-out class's images of the training split, and the normal
+images come from there too. A part of the score is left out of a finished detector; whatever concerns the training is
+trained again without it. A row that the table has already is not run again.
+"""
+
+import argparse
+import csv
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from gannext.data import DATASETS, DataConfig, Split, find_class, load_split
+from gannext.detection import Detector, Neighbours, NeighbourScoring
+from gannext.evaluation import measure
+from gannext.runtime import write_text
+from gannext.training import RECIPES, Recipe, TrainConfig, fit, length_of_training
+
+TRAIN, NORMAL, ABNORMAL = 5120, 1500, 1000
+FULL = RECIPES["robust-objects"]
+PARTS = ("density", "nearest", "local", "real", "restored")
+TRAININGS: dict[str, Recipe] = {
+    "all of it": FULL,
+    "G does not care for D (no adversarial, no latent loss)": replace(FULL, w_adv=0.0, w_lat=0.0),
+    "G sees the whole image, not a thumbnail": replace(FULL, generator={**FULL.generator, "thumbnail": 0}),
+    "constant learning rate": replace(FULL, warm_up=0, cosine=False),
+    "half as many steps": replace(FULL, steps=FULL.steps // 2),
+    "twice as many steps": replace(FULL, steps=FULL.steps * 2),
+}
+
+
+def development_split(dataset: str, abnormal_class: str) -> Split:
+    """The same for all seeds: 5,120 images to train on, and 1,500 normal and 1,000 abnormal ones of the training split."""
+    config = DataConfig(dataset, None, abnormal_class, (32, 32), DATASETS[dataset].channels, TRAIN + NORMAL, 1)
+    whole = load_split(config)
+    train = whole.train.subset(range(TRAIN))
+    normal, abnormal = whole.train.subset(range(TRAIN, TRAIN + NORMAL)), whole.abnormal_train
+    pixels = torch.cat((normal.__getitems__(range(NORMAL)), abnormal.__getitems__(range(min(ABNORMAL, len(abnormal))))))
+    test = type(normal)(pixels)  # type: ignore[call-arg]
+    labels = torch.arange(len(pixels)) >= NORMAL
+    return replace(whole, train=train, test=test, labels=labels, kinds=["" for _ in labels])
+
+
+def trained(recipe: Recipe, split: Split, seed: int, dataset: str) -> Detector:
+    """A detector, by a recipe that may lack something."""
+    networks = recipe.networks("gannext", (32, 32), DATASETS[dataset].channels, {})
+    epochs, steps = length_of_training(networks, recipe, dataset, len(split.train), None, None)
+    with TemporaryDirectory() as folder:
+        config = TrainConfig(networks, recipe, epochs, seed=seed, accelerator="cpu", max_steps=steps)
+        return fit(config, split, Path(folder), progress=False)
+
+
+def variants(name: str, detector: Detector) -> Iterator[tuple[str, Detector]]:
+    """The detector, and if nothing is missing yet, each part of its score taken away."""
+    yield name, detector
+    scoring = detector.scoring
+    if name != "all of it" or not isinstance(scoring, NeighbourScoring):
+        return
+    for part in PARTS:
+        plan: Neighbours = replace(scoring.plan, **{part: 0.0})
+        less = NeighbourScoring(plan, {n: getattr(scoring, n) for n in NeighbourScoring.TENSORS})
+        yield (
+            f"score without `{part}`",
+            Detector(detector.config, detector.generator, detector.discriminator, less, detector.calibration),
+        )
+
+
+def main() -> None:
+    """Runs what is missing and writes the table after each training."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="fashion_mnist")
+    parser.add_argument("--classes", default="t-shirt,coat,shirt,sneaker")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--output", type=Path, default=Path("results/ablation/objects.csv"))
+    args = parser.parse_args()
+    rows: list[dict[str, str]] = []
+    if args.output.exists():
+        with args.output.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    for seed in map(int, args.seeds.split(",")):
+        for name in args.classes.split(","):
+            abnormal = DATASETS[args.dataset].classes[find_class(args.dataset, name)]
+            split = development_split(args.dataset, abnormal)
+            for training, recipe in TRAININGS.items():
+                key = {"dataset": args.dataset, "class": abnormal, "seed": str(seed)}
+                if any(row == {**row, **key, "recipe": training} for row in rows):
+                    continue
+                for variant, detector in variants(training, trained(recipe, split, seed, args.dataset)):
+                    metrics = measure(detector.score_batches(split.test.pixels.split(500)), split.labels, np.inf)  # type: ignore[attr-defined]
+                    rows.append({**key, "recipe": variant, "auroc": f"{metrics.auroc:.4f}"})
+                    print(*rows[-1].values(), sep="  ", flush=True)
+                write(args.output, rows)
+    report(rows)
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> None:
+    """The table as CSV."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, "\n".join([",".join(rows[0]), *(",".join(f'"{v}"' for v in row.values()) for row in rows)]) + "\n")
+
+
+def report(rows: list[dict[str, str]]) -> None:
+    """Prints, for each variant, the mean over the classes: its mean and standard deviation over seeds."""
+    for recipe in dict.fromkeys(row["recipe"] for row in rows):
+        seeds = sorted({row["seed"] for row in rows if row["recipe"] == recipe})
+        means = [np.mean([float(r["auroc"]) for r in rows if (r["recipe"], r["seed"]) == (recipe, s)]) for s in seeds]
+        print(f"{recipe:60} {np.mean(means):.3f} ± {np.std(means, ddof=len(means) > 1):.3f}  ({len(seeds)} seeds)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""The robust recipe for whole objects: its discriminator, its score by memory, and a detector through the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.neighbors import NearestNeighbors
+
+import gannext
+from conftest import Command, picture, write_pictures
+from gannext import Detector
+from gannext.cli.main import main
+from gannext.data import DataConfig, load_split
+from gannext.data.images import MemoryImages
+from gannext.detection import Neighbours, NeighbourScoring, describe, export_detector, normalise
+from gannext.detection.memory import distances, side_by_side
+from gannext.networks import NetworkConfig, turned
+from gannext.training import RECIPES, kind_of
+from gannext.training.contrast import TEMPERATURE, contrastive_loss
+from gannext.training.views import jittered, turned_copies, view
+
+OBJECTS = RECIPES["robust-objects"]
+QUICK = ("--budget", "3e10", "--channels", "1", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short run on digits by the default recipe."""
+    output = tmp_path_factory.mktemp("objects")
+    assert main(["train", "--dataset", "digits", "--abnormal-class", "0", *QUICK, "--output", str(output)]) == 0
+    return next((output / "gannext" / "digits").iterdir())
+
+
+def test_the_default_recipe_knows_objects_and_beats_the_floor_it_stands_on(run: Path) -> None:
+    detector = Detector.load(run / "detector.gannext")
+    assert detector.provenance["recipe"]["name"] == "robust-objects" and isinstance(detector.scoring, NeighbourScoring)
+    assert json.loads((run / "evaluation.json").read_text())["honest"]["auroc"] > 0.9
+
+
+def test_a_detector_remembers_what_it_was_saved_with(run: Path, tmp_path: Path) -> None:
+    detector = Detector.load(run / "detector.gannext")
+    images = [np.asarray(picture(seed).convert("L")) for seed in range(5)]
+    together = [p.score for p in detector.predict(images, reconstruct=True, maps=True)]
+    alone = [detector.predict(image)[0].score for image in images]
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-4)
+    export_detector(detector).save(tmp_path / "copy.onnx")
+    exported = [p.score for p in gannext.load(tmp_path / "copy.onnx").predict(images)]
+    np.testing.assert_allclose(exported, together, rtol=1e-4, atol=1e-4)
+    detector.save(tmp_path / "copy.gannext")
+    again = [p.score for p in Detector.load(tmp_path / "copy.gannext").predict(images)]
+    np.testing.assert_allclose(again, together, rtol=1e-6)
+
+
+def test_the_parts_of_the_score_are_what_they_are_called(run: Path) -> None:
+    detector = Detector.load(run / "detector.gannext")
+    split = load_split(DataConfig("digits", abnormal_class="0", channels=1))
+    with torch.inference_mode():
+        x, known = normalise(split.held_out.pixels[:20]), normalise(split.train.pixels)
+        described = describe(detector.generator, detector.discriminator, x)
+        memory = describe(detector.generator, detector.discriminator, known)
+        assert isinstance(detector.scoring, NeighbourScoring)
+        parts = detector.scoring.parts(x, described).numpy()
+        (of_x, z_x), (of_known, z_known) = ((d.f[..., :128], d.f[..., 128:-1]) for d in (described, memory))
+    turns = [np.concatenate([v / np.linalg.norm(v) for v in image]) / 2 for image in of_x.numpy()]
+    bank = [np.concatenate([v / np.linalg.norm(v) for v in image]) / 2 for image in of_known.numpy()]
+    density = -np.log(np.exp(np.array(turns) @ np.array(bank).T / 0.02 - 50).sum(1)) - 50
+    np.testing.assert_allclose(parts[:, 0], density, rtol=1e-3)
+    nearest = sum(NearestNeighbors(n_neighbors=5).fit(z_known[:, k]).kneighbors(z_x[:, k])[0].mean(1) for k in range(4))
+    np.testing.assert_allclose(parts[:, 1], nearest, rtol=1e-3)
+    np.testing.assert_allclose(parts[:, 4], np.log((x - described.x_hat).abs().mean((1, 2, 3)).numpy()), rtol=1e-4)
+    assert np.array_equal(parts[:, 3], -described.f[:, 0, -1].numpy())
+    white = detector.scoring.white.numpy()
+    query = F.normalize((of_x[:, 0] - detector.scoring.mean) @ detector.scoring.whiten, dim=1).numpy()
+    around = NearestNeighbors(n_neighbors=20).fit(white)
+    own = around.kneighbors(n_neighbors=5)[0].mean(1)  # of the images themselves, each without itself
+    far, which = around.kneighbors(query)
+    np.testing.assert_allclose(parts[:, 2], far[:, :5].mean(1) / own[which].mean(1), rtol=1e-2)
+
+
+def test_a_contrastive_loss_is_the_softmax_at_the_other_view() -> None:
+    torch.manual_seed(0)
+    z, others = torch.randn(6, 5), torch.randn(3, 5)
+    everything = F.normalize(torch.cat((z, others)), dim=1)
+    losses = []
+    for i, same in enumerate((3, 4, 5, 0, 1, 2)):
+        logits = everything @ everything[i] / TEMPERATURE
+        kept = [j for j in range(9) if j != i]
+        losses.append(-F.log_softmax(logits[kept], 0)[kept.index(same)])
+    found = contrastive_loss(z, torch.tensor([0, 1, 2, 0, 1, 2]), others)
+    assert torch.allclose(found, torch.stack(losses).mean(), rtol=1e-5)
+    assert float(contrastive_loss(z[:3].repeat(2, 1), torch.tensor([0, 1, 2, 0, 1, 2]), others)) < float(found)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (32, 48)])
+def test_turns_and_views(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    x = torch.rand(9, 3, *size) * 2 - 1
+    for quarters in range(4):
+        y = turned(x, quarters)
+        assert y.shape == x.shape
+        if size[0] == size[1]:
+            assert torch.equal(y, torch.rot90(x, quarters, (2, 3)))
+    y, quarters = turned_copies(x)
+    assert quarters.tolist() == [1, 2, 3] * 3 and torch.equal(y[4], turned(x[4:5], 2)[0])
+    for changed in (view(x), jittered(x)):
+        assert changed.shape == x.shape and bool(torch.isfinite(changed).all()) and not torch.equal(changed, x)
+    assert (jittered(x) - x).abs().mean() < (view(x) - x).abs().mean()
+
+
+def test_what_the_generator_sees_is_a_thumbnail() -> None:
+    config = OBJECTS.networks("gannext", (32, 32), 1, {})
+    generator = config.build_generator().eval()
+    torch.manual_seed(0)
+    x = torch.rand(2, 1, 32, 32)
+    swapped = x.clone()
+    swapped[:, :, 0, 0], swapped[:, :, 1, 1] = x[:, :, 1, 1], x[:, :, 0, 0]  # within one pixel of the thumbnail
+    with torch.inference_mode():
+        assert torch.allclose(generator(x), generator(swapped), atol=1e-5)
+    assert (config.ndf, config.nz, config.discriminator) == (16, 128, "describer")
+    wider = OBJECTS.networks("gannext", (32, 32), 1, {"dim": 20}, ndf=24)
+    assert (wider.ndf, wider.nz, wider.generator["dim"]) == (24, 128, 20)
+
+
+def test_objects_and_textures_are_told_apart_by_normal_images_alone() -> None:
+    rng = np.random.default_rng(0)
+    noise = torch.from_numpy(rng.integers(0, 256, (40, 1, 32, 32), np.uint8))
+    assert kind_of(MemoryImages(noise)) == "textures"
+    lit = (noise.float() * 0.5 + torch.arange(40).view(-1, 1, 1, 1) * 3).to(torch.uint8)  # another light in every image
+    assert kind_of(MemoryImages(lit)) == "textures"
+    assert kind_of(load_split(DataConfig("digits", channels=1)).train) == "objects"
+
+
+def test_distances_are_euclidean() -> None:
+    torch.manual_seed(0)
+    a, b = F.normalize(torch.randn(4, 8), dim=1), F.normalize(torch.randn(9, 8), dim=1)
+    found, which = distances(a, b, 3)
+    expected = torch.cdist(a, b).topk(3, largest=False)
+    assert torch.allclose(found, expected[0], atol=1e-5) and torch.equal(which, expected[1])
+    f = torch.randn(4, 4, 8)
+    assert torch.allclose(side_by_side(f).square().sum(1), torch.ones(4))
+
+
+def test_few_images_and_other_models_are_told_so(gannext: Command, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "few" / "train" / "good", 30)
+    few = ("--data-root", tmp_path / "few", "--device", "cpu", "--output", tmp_path)
+    assert gannext("train", *few, "--recipe", "robust-objects", "--budget", "1e9").code == 0  # a smaller batch will do
+    outcome = gannext("train", *few, "--recipe", "robust", "--model", "ganomaly")
+    assert outcome.code == 2 and "made for gannext, not ganomaly: pass --recipe published" in outcome.err
+    outcome = gannext("train", *few, "--recipe", "robuts")
+    assert outcome.code == 2 and "did you mean 'robust'" in outcome.err
+    batches = [torch.zeros(1, 1, 32, 32, dtype=torch.uint8)]
+    networks = NetworkConfig("gannext", (32, 32), 1, OBJECTS.generator, 16, 128, "describer")
+    pair = networks.build_generator().eval(), networks.build_discriminator().eval()
+    with pytest.raises(ValueError, match="too few to compare"):
+        NeighbourScoring.fit(Neighbours(), *pair, batches, batches)
