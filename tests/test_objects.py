@@ -151,6 +151,8 @@ def test_few_images_and_other_models_are_told_so(gannext: Command, tmp_path: Pat
     assert outcome.code == 2 and "made for gannext, not ganomaly: pass --recipe published" in outcome.err
     outcome = gannext("train", *few, "--recipe", "robuts")
     assert outcome.code == 2 and "did you mean 'robust'" in outcome.err
+    outcome = gannext("train", *few, "--recipe", "robust-objects", "--protocol", "published")
+    assert outcome.code == 2 and "only when training is over: pass --recipe published" in outcome.err
     batches = [torch.zeros(1, 1, 32, 32, dtype=torch.uint8)]
     networks = NetworkConfig("gannext", (32, 32), 1, OBJECTS.generator, 16, 128, "describer")
     pair = networks.build_generator().eval(), networks.build_discriminator().eval()

@@ -180,6 +180,7 @@ def run(args: argparse.Namespace) -> int:
     accelerator, devices = device_of(args)
 
     from gannext.data import DataConfig, load_split
+    from gannext.detection import Neighbours
     from gannext.training import Diverged, Interrupted, TrainConfig, check_training, fit, length_of_training
 
     data = DataConfig(
@@ -194,6 +195,11 @@ def run(args: argparse.Namespace) -> int:
     report_split(args.dataset, split)
     recipe = recipe_of(args, split.train)
     networks = network_config(args, recipe.networks)
+    if args.protocol == "published" and isinstance(recipe.scoring, Neighbours):
+        raise InputError(
+            f"the published protocol scores after every epoch, and {recipe.name} only when training is over: "
+            "pass --recipe published, or measure the detector by `gannext evaluate --protocol published`"
+        )
     epochs, max_steps = length_of_training(networks, recipe, args.dataset, len(split.train), args.epochs, args.budget)
     provenance = {
         "data": {
