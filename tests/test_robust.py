@@ -10,7 +10,8 @@ import torch
 from conftest import Command
 from gannext import Detector
 from gannext.cli.main import main
-from gannext.networks import Judge, energies
+from gannext.networks import Judge, energies, gaussian_blur
+from gannext.networks.energy import gaussian_blurs
 from gannext.training import RECIPES
 from gannext.training.corruption import FILLS, Corruption
 from test_maps import spotted
@@ -85,6 +86,13 @@ def test_energies_tell_too_smooth_from_too_busy() -> None:
     below, above = (energies(x).mean((2, 3)) - reference for x in (flat, busy))
     bands = slice(0, 9)
     assert bool((below[:, bands] < -0.5).all()) and bool((above[:, bands] > 0.5).all())
+
+
+def test_gaussians_together_and_strided_are_those_alone() -> None:
+    x = torch.rand(2, 3, 20, 14)
+    together = gaussian_blurs(x, (0.6, 2.0, 9.0), stride=2)
+    alone = torch.stack([gaussian_blur(x, sigma)[..., ::2, ::2] for sigma in (0.6, 2.0, 9.0)], 2)
+    assert together.shape == (2, 3, 3, 10, 7) and torch.allclose(together, alone, atol=1e-6)
 
 
 def test_a_judge_takes_any_side_and_sees_the_same_everywhere() -> None:

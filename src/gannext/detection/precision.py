@@ -93,8 +93,8 @@ def kept_whole(model: "ModelProto", channels: int) -> list[str]:
 
     def takes_or_makes_images(node: "NodeProto") -> bool:
         shape = shapes.get(node.input[1])
-        if shape is None:
-            return True  # not of weights: attention, and the resize
+        if shape is None or len(shape) < 2:
+            return True  # not of weights: attention, the resize, and the parts of a score
         groups = next((a.i for a in node.attribute if a.name == "group"), 1)
         return node.op_type == "Conv" and groups == 1 and channels in shape[:2]
 

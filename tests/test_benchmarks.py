@@ -1,0 +1,67 @@
+"""The benchmarks: that they start, that their contestants compute the same, and that their tables reach the document."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+sys.path.append(str(FOLDER))
+
+import measuring  # noqa: E402
+import report  # noqa: E402
+import scoring  # noqa: E402
+
+
+@pytest.mark.parametrize("name", ["scoring", "training", "cost"])
+def test_each_starts(name: str) -> None:
+    done = subprocess.run([sys.executable, FOLDER / f"{name}.py", "-h"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and f"results/performance/{name}.csv" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("recipe", ["published", "robust-textures"])
+def test_the_plain_score_is_the_detector_s(recipe: str) -> None:
+    side = scoring.NETWORKS[recipe]
+    detector, pixels = scoring.make_detector(recipe, side), measuring.pictures(3, side)
+    assert pixels.shape == (3, side, side, 3)
+    assert scoring.Plain(detector)(pixels) == pytest.approx(detector.look(pixels).scores, rel=1e-4)
+
+
+def test_the_published_score_costs_what_its_networks_do() -> None:
+    assert scoring.macs(scoring.make_detector("published", 32)) == 104_215_040 + 2 * 17_974_148
+
+
+def test_contestants_take_turns() -> None:
+    calls: list[str] = []
+
+    def contestant(name: str) -> float:
+        calls.append(name)
+        return float(len(calls))
+
+    seconds = measuring.in_turn({name: lambda name=name: contestant(name) for name in "ab"}, rounds=2)  # type: ignore[misc]
+    assert "".join(calls) == "baabba" and seconds["a"].tolist() == [3.0, 6.0] and seconds["b"].tolist() == [4.0, 5.0]
+    assert measuring.Spread.of([1, 2, 3, 4, 5]) == measuring.Spread(3, 2, 4)
+
+
+def test_the_document_has_the_tables_and_the_text(tmp_path: Path) -> None:
+    rows = [
+        {"task": "score", "varied": "images", "value": n, **measuring.Spread(n / 10, 1, 2).columns("seconds"),
+         **measuring.Spread(900, 1, 2).columns("mebibytes")}
+        for n in (1000, 10_000)
+    ]  # fmt: skip
+    measuring.write_table(tmp_path, "cost", rows, threads=2)
+    assert json.loads((tmp_path / "cost.json").read_text())["threads"] == 2
+    text = "before\n<!-- table cost -->\nold\n<!-- end -->\nbetween\n<!-- table scoring --><!-- end -->\n"
+    shown = report.render(text, tmp_path)
+    assert "| score, by images | 1000 to 10000 | 100 to 1e+03 | 1.00 | 900 to 900 |" in shown
+    assert "old" not in shown and shown.startswith("before\n") and "between" in shown and "`scoring.csv` is missing" in shown
+    assert report.render(shown, tmp_path) == shown
+
+
+def test_the_document_names_every_table() -> None:
+    text = report.DOCUMENT.read_text(encoding="utf-8")
+    assert all(f"<!-- table {name} -->" in text for name in report.TABLES)
+    assert report.power(np.array([1.0, 10.0]), np.array([2.0, 200.0])) == pytest.approx(2)
