@@ -111,6 +111,7 @@ RECIPES: dict[str, Recipe] = {
         beta1=0.9,
         beta2=0.99,
         batch_size=16,
+        steps=1000,
         restart_below=0.0,
         scoring=JudgeScoring(),
         map="judge",
