@@ -1,6 +1,7 @@
 """The robust recipe for whole objects: its discriminator, its score by memory, and a detector through the command line."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,15 @@ def test_a_detector_remembers_what_it_was_saved_with(run: Path, tmp_path: Path) 
     detector.save(tmp_path / "copy.gannext")
     again = [p.score for p in Detector.load(tmp_path / "copy.gannext").predict(images)]
     np.testing.assert_allclose(again, together, rtol=1e-6)
+
+
+def test_a_run_that_died_after_its_last_step_goes_on_to_its_detector(run: Path, gannext: Command, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    (copy / "detector.gannext").unlink()
+    assert gannext("train", "--resume", copy).code == 0
+    assert (copy / "metrics.csv").read_text() == (run / "metrics.csv").read_text()
+    first, second = (Detector.load(folder / "detector.gannext") for folder in (run, copy))
+    assert torch.equal(first.scoring.turns, second.scoring.turns)  # type: ignore[union-attr]
 
 
 def test_the_parts_of_the_score_are_what_they_are_called(run: Path) -> None:

@@ -19,6 +19,7 @@ from gannext.networks import reconstruct
 from gannext.runtime import InputError, write_text
 
 LAST = "last.ckpt"
+LOSS = "loss/generator_epoch"  # which is missing where a run goes on after its last step
 
 
 class Interrupted(InputError):
@@ -65,11 +66,11 @@ class EpochLines(Callback):
     """Prints a line an epoch, where the output goes into a file and a progress bar would fill it."""
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero:
-            value = epoch_metrics(trainer)
+        value = epoch_metrics(trainer)
+        if trainer.is_global_zero and LOSS in value:
             held_out = f"held-out L1 {value['loss/held_out_l1']:.4f}  " if "loss/held_out_l1" in value else ""
             print(
-                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  G {value['loss/generator_epoch']:.3f}  "
+                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  G {value[LOSS]:.3f}  "
                 f"D {value['loss/discriminator_epoch']:.3f}  {held_out}"
                 f"{value.get('speed/images_per_second', float('nan')):.0f} images/s",
                 flush=True,
@@ -92,9 +93,9 @@ class MetricsTable(Callback):
                 self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= trainer.current_epoch]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
         values = {n: v for n, v in epoch_metrics(trainer).items() if "_step" not in n and n not in ("G", "D")}
+        if not trainer.is_global_zero or LOSS not in values:
+            return
         values = {n.removesuffix("_epoch"): v for n, v in values.items()}
         self.rows.append({"epoch": trainer.current_epoch + 1, "step": pl_module.steps, **values})
         text = io.StringIO()
