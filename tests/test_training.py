@@ -257,8 +257,8 @@ def test_the_published_recipe_trains_on_fashion_mnist(gannext: Command, tmp_path
     """9 normal classes, 5,120 images, dim 16, batch 128: mean |x - x̂| falls under 0.20 within 8 epochs."""
     outcome = gannext(
         "train", "--dataset", "fashion_mnist", "--data-root", tmp_path / "data", "--abnormal-class", "sneaker",
-        "--train-images", 5120, "--test-images", 1000, "--dim", 16, "--epochs", 8, "--output", tmp_path,
-        "--protocol", "published",
+        "--train-images", 5120, "--test-images", 1000, "--recipe", "published", "--dim", 16, "--epochs", 8,
+        "--output", tmp_path, "--protocol", "published",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     with next(tmp_path.rglob("metrics.csv")).open() as file:
