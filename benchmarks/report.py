@@ -117,6 +117,8 @@ def render(text: str, results: Path) -> str:
         if path.exists():
             with path.open(newline="") as file:
                 shown = f"{TABLES[name](list(csv.DictReader(file)))}\n\n{source(name, results)}"
+            if (results / f"{name}.png").exists():
+                shown += f"\n\n![The same as a plot](../results/performance/{name}.png)"
         return f"<!-- table {name} -->\n\n{shown}\n\n<!-- end -->"
 
     return re.sub(r"<!-- table (\w+) -->.*?<!-- end -->", replaced, text, flags=re.DOTALL)
