@@ -85,3 +85,11 @@ def trained(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def detector_file(trained: Path) -> Path:
     return trained / "detector.gannext"
+
+
+@pytest.fixture(scope="session")
+def exported_file(detector_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small trained detector as an ONNX file, made through the command line."""
+    path = tmp_path_factory.mktemp("exported") / "part.onnx"
+    assert main(["export", str(detector_file), "-o", str(path)]) == 0
+    return path

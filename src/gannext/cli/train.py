@@ -4,7 +4,6 @@ and saves a detector; where there is a test set, its accuracy is measured too.""
 import argparse
 import json
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ from gannext.cli.options import (
     add_model_options,
     add_tile_options,
     count,
-    from_yaml,
     gpu_ids,
     is_first_process,
     network_config,
@@ -28,19 +26,15 @@ from gannext.cli.options import (
     warn,
     weight,
 )
-from gannext.runtime import InputError, as_option, write_text
+from gannext.cli.runs import LAST_RUN, RUN_OF_OTHER_RANKS, as_yaml, find_run, make_folder, new_run, resumed_arguments
+from gannext.runtime import InputError, write_text
 
 if TYPE_CHECKING:
     from gannext.data import Images, Split
     from gannext.detection import Detector
     from gannext.training import Recipe
 
-LAST_RUN = "last"
 INTERRUPTED = 130  # what a shell calls a program that Ctrl-C ended
-RUN_OF_OTHER_RANKS = "GANNEXT_RUN"
-FREE_ON_RESUME = frozenset(
-    {"config", "resume", "epochs", "display", "device", "devices", "gpu_ids", "workers", "output", "fpr", "pixel_fpr"}
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -262,67 +256,14 @@ def dataset_name(args: argparse.Namespace) -> str:
     return args.data_root.name if args.data_root else "digits"
 
 
-def new_run(args: argparse.Namespace, dataset: str) -> Path:
-    """A folder for this run; of several processes, the first one chooses."""
-    if RUN_OF_OTHER_RANKS in os.environ and not is_first_process():
-        return Path(os.environ[RUN_OF_OTHER_RANKS])
-    parent: Path = args.output / args.model / dataset
-    name = time.strftime("%Y-%m-%d_%H-%M-%S")
-    taken = sum(1 for _ in parent.glob(f"{name}*"))
-    return parent / (f"{name}_{taken + 1}" if taken else name)
-
-
-def make_folder(folder: Path) -> None:
-    """Makes the run's folder; raises InputError where that may not be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be made ({error.strerror}): pass another place with --output") from None
-
-
-def find_run(args: argparse.Namespace, dataset: str) -> Path:
-    """The run to go on with."""
-    if args.resume != LAST_RUN:
-        folder = Path(args.resume)
-        folder = folder.parent if folder.is_file() else folder
-        if not (folder / "config.yaml").exists():
-            raise InputError(f"{folder} holds no run to resume (no config.yaml): name a folder that `gannext train` made")
-        return folder
-    parent = args.output / args.model / dataset
-    runs = sorted(path.parent for path in parent.glob("*/config.yaml"))
-    if not runs:
-        raise InputError(f"{parent} holds no run to resume: start one without --resume, or name the run's folder")
-    return Path(runs[-1])
-
-
-def resumed_arguments(args: argparse.Namespace, folder: Path) -> argparse.Namespace:
-    """The run's own options; of those given now, only the ones that leave the training's course alone may differ."""
-    from gannext.cli.main import command_parser
-
-    parser = command_parser("train", "gannext train")
-    stored = parser.parse(from_yaml(folder / "config.yaml", parser))
-    defaults = vars(parser.parse([]))
-    for name, given in vars(args).items():
-        if name in ("config", "resume") or given == defaults[name] or given == getattr(stored, name):
-            continue
-        if name not in FREE_ON_RESUME:
-            raise InputError(
-                f"the run in {folder} was started with --{name.replace('_', '-')} {getattr(stored, name)}, not {given}: "
-                "leave it out, or start a new run without --resume"
-            )
-        setattr(stored, name, given)
-    stored.resume = str(folder)
-    return stored
-
-
 def recipe_of(args: argparse.Namespace, images: "Images | None" = None) -> "Recipe":
     """The recipe asked for, with what was changed of it; without the images, the one it might be."""
     from gannext.training import find_recipe, kind_of
 
     names = ("batch_size", "lr", "beta1", "w_adv", "w_con", "w_lat")
     changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    recipe = find_recipe(args.recipe, args.model, (lambda: kind_of(images)) if images else lambda: "objects")
-    if images and recipe.steps:  # it counts steps, and a folder of few images is no obstacle
+    recipe = find_recipe(args.recipe, args.model, lambda: "objects" if images is None else kind_of(images))
+    if images is not None and recipe.steps:  # it counts steps, and a folder of few images is no obstacle
         recipe = replace(recipe, batch_size=min(recipe.batch_size, len(images)))
     return replace(recipe, **changes)
 
@@ -332,17 +273,6 @@ def device_of(args: argparse.Namespace) -> tuple[str, int | list[int]]:
     if args.gpu_ids is not None:
         return ("cuda", args.gpu_ids) if args.gpu_ids else ("cpu", args.devices)
     return ("cuda" if args.device == "gpu" else args.device), args.devices
-
-
-def as_yaml(args: argparse.Namespace) -> str:
-    """The options as a file for --config."""
-    import yaml
-
-    def plain(name: str, value: Any) -> Any:
-        return as_option(name, value) if isinstance(value, (tuple, list, Path)) else value
-
-    chosen = {name: plain(name, value) for name, value in vars(args).items() if name not in ("config", "resume")}
-    return yaml.safe_dump({n: v for n, v in chosen.items() if v is not None and v is not False}, sort_keys=False)
 
 
 def report_split(dataset: str, split: "Split") -> None:

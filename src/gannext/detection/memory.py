@@ -101,9 +101,10 @@ class NeighbourScoring(nn.Module):
 
         def described(batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Description]]:
             for batch in batches:
-                with torch.inference_mode():
+                with torch.inference_mode():  # left before yielding, or it would reach whoever takes what is yielded
                     x = normalise(batch.to(device))
-                    yield x, describe(generator, discriminator, x)
+                    description = describe(generator, discriminator, x)
+                yield x, description
 
         known = [d.f for _, d in described(normal)]
         if sum(map(len, known)) < 2:

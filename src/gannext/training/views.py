@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gannext.networks import turned
+from gannext.training.corruption import uniform
 
 
 def jittered(x: Tensor) -> Tensor:
@@ -17,9 +18,9 @@ def jittered(x: Tensor) -> Tensor:
 def view(x: Tensor) -> Tensor:
     """Views of images (N, C, H, W) in [-1, 1]: moved, in another light, partly hidden and noisy."""
     x = moved(x, scale=(0.8, 1.1), shift=0.12, degrees=10.0, aspect=0.1)
-    light = (x + 1.0).div(2.0).clamp_min(1e-4) ** uniform(x, -0.4, 0.4).exp() * uniform(x, 0.6, 1.2)
+    light = (x + 1.0).div(2.0).clamp_min(1e-4) ** each(x, -0.4, 0.4).exp() * each(x, 0.6, 1.2)
     x = hidden(light.clamp(0.0, 1.0).mul(2.0).sub(1.0))
-    return x + torch.randn_like(x) * uniform(x, 0.0, 0.1)
+    return x + torch.randn_like(x) * each(x, 0.0, 0.1)
 
 
 def turned_copies(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,16 +32,16 @@ def turned_copies(x: Tensor) -> tuple[Tensor, Tensor]:
     return y, quarters
 
 
-def uniform(x: Tensor, low: float, high: float) -> Tensor:
-    """One number an image, (N, 1, 1, 1)."""
-    return torch.empty(len(x), 1, 1, 1, device=x.device).uniform_(low, high)
+def each(x: Tensor, low: float, high: float) -> Tensor:
+    """A number of its own for each image, (N, 1, 1, 1)."""
+    return uniform(len(x), low, high, x.device)
 
 
 def moved(x: Tensor, scale: tuple[float, float], shift: float, degrees: float, aspect: float) -> Tensor:
     """Images scaled by a factor between the two, shifted by up to that share of half their side, turned, and stretched by
     up to exp(aspect); what comes in from outside is black."""
-    angle, size = uniform(x, -degrees, degrees) * math.pi / 180.0, uniform(x, *scale)
-    stretch, right, down = uniform(x, -aspect, aspect).exp(), uniform(x, -shift, shift), uniform(x, -shift, shift)
+    angle, size = each(x, -degrees, degrees) * math.pi / 180.0, each(x, *scale)
+    stretch, right, down = each(x, -aspect, aspect).exp(), each(x, -shift, shift), each(x, -shift, shift)
     rows = (angle.cos() / size * stretch, -angle.sin() / size, right, angle.sin() / size, angle.cos() / size / stretch, down)
     grid = F.affine_grid(torch.cat(rows, 1).view(len(x), 2, 3), list(x.shape), align_corners=False)
     return F.grid_sample(x + 1.0, grid, align_corners=False) - 1.0
@@ -53,5 +54,5 @@ def hidden(x: Tensor) -> Tensor:
         side = x.shape[axis]
         shape = [side if i == axis else 1 for i in range(4)]
         places = torch.arange(side, device=x.device, dtype=x.dtype).view(shape)
-        inside.append((places - uniform(x, 0.0, side)).abs() < uniform(x, 0.0, 0.22 * side))
-    return torch.where(inside[0] & inside[1], uniform(x, -1.0, 1.0), x)
+        inside.append((places - each(x, 0.0, side)).abs() < each(x, 0.0, 0.22 * side))
+    return torch.where(inside[0] & inside[1], each(x, -1.0, 1.0), x)
