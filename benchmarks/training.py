@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._functorch.config as functorch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
@@ -229,6 +230,12 @@ def time_choices(networks: NetworkConfig, args: argparse.Namespace) -> list[dict
     return [row_of(name, seconds[name], seconds[next(iter(steps))], args) for name in steps]
 
 
+TABLES = {
+    "training": ("Steps of a training, data included", time_trainings),
+    "choices": ("Steps alone, by what is chosen in them", time_choices),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, rounds=7)
@@ -238,13 +245,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000, metavar="N", help="PNG files to train on (%(default)s)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes that decode (%(default)s)")
     parser.add_argument("--compile", action="store_true", help="torch.compile too, which takes a C++ compiler and minutes")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES), help="which to make (both)")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    functorch.donated_buffer = False  # of a compiled backward pass: the discriminator's over x̂ serves two losses
     networks = NetworkConfig("gannext", (SIDE, SIDE), 3, {"dim": args.dim})
-    print("Steps of a training, data included")
-    write_table(args.output, "training", time_trainings(networks, args), args.threads)
-    print("Steps alone, by what is chosen in them")
-    write_table(args.output, "choices", time_choices(networks, args), args.threads)
+    for name in args.tables:
+        title, make_rows = TABLES[name]
+        print(title)
+        write_table(args.output, name, make_rows(networks, args), args.threads)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from gannext.detection.device import find_device
 from gannext.detection.file import read_detector, write_detector
 from gannext.detection.fold import folded
 from gannext.detection.maps import MAPS, AnomalyMap
-from gannext.detection.score import denormalise, normalise, score_batch, score_batches
+from gannext.detection.score import Description, denormalise, normalise, score_batch, score_batches
 from gannext.detection.scorings import AnyScoring, scoring_as_dict, scoring_of
 from gannext.networks import NetworkConfig
 from gannext.runtime import Calibration, InputError, PixelCalibration, Pixels, Predictor, Tiling, View
@@ -26,13 +26,19 @@ class Seen:
 
     Attributes:
         scores: raw scores (n,).
-        x_hat: reconstructions (n, C, H, W) in about [-1, 1].
+        described: what they were made of.
         parts: the anomaly map's parts (n, K, H, W), where asked for.
     """
 
     scores: Tensor
-    x_hat: Tensor
+    described: Description
     parts: Tensor | None = None
+
+    @property
+    def x_hat(self) -> Tensor:
+        """Reconstructions (n, C, H, W) in about [-1, 1]; where no score needed them, they are made now."""
+        with torch.inference_mode():
+            return self.described.x_hat
 
 
 class Detector(Predictor):
@@ -180,7 +186,7 @@ class Detector(Predictor):
             if parts:
                 assert self.anomaly_map is not None
                 made = MAPS[self.anomaly_map.kind].parts(networks[1], normalise(images), described)
-        return Seen(scores, described.x_hat, made)
+        return Seen(scores, described, made)
 
     def look(self, pixels: Pixels, *, reconstruct: bool = False, maps: bool = False) -> View:
         seen = self.see(to_tensor(pixels), parts=maps)

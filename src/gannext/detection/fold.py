@@ -2,33 +2,45 @@
 
 import copy
 from itertools import pairwise
+from typing import TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from gannext.networks import Block
+from gannext.networks import Block, Downsample, GanNeXt, Upsample
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+Convolution: TypeAlias = nn.Conv2d | nn.ConvTranspose2d
 
 
 def folded(network: nn.Module) -> nn.Module:
-    """A copy, in evaluation mode, with every batch norm folded into the convolution before it, and every layer scale into
-    its block's last convolution. It computes the same function; only rounding differs.
+    """A copy, in evaluation mode, with every batch norm folded into the convolution before it, every layer scale into its
+    block's last convolution, and every pointwise convolution into the one before it where nothing comes between. It
+    computes the same function; only rounding differs.
 
     In all networks here a batch norm that stands right after a convolution among a module's children follows it in the
     forward pass too.
     """
     network = copy.deepcopy(network).eval().requires_grad_(False)
     for module in list(network.modules()):
-        children = list(module.named_children())
-        for (name, conv), (norm_name, norm) in pairwise(children):
+        for (name, conv), (norm_name, norm) in pairwise(list(module.named_children())):
             if isinstance(conv, CONVOLUTIONS) and isinstance(norm, nn.BatchNorm2d):
                 transposed = isinstance(conv, nn.ConvTranspose2d)
                 setattr(module, name, fuse_conv_bn_eval(conv, norm, transpose=transposed))
                 setattr(module, norm_name, nn.Identity())
         if isinstance(module, Block):
             fold_scale(module)
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Downsample):
+                setattr(module, name, FoldedDownsample(child))
+            elif isinstance(child, Upsample):
+                setattr(module, name, FoldedUpsample(child))
+        if isinstance(module, GanNeXt):
+            enlarge, mix = module.stem_out
+            assert isinstance(enlarge, nn.ConvTranspose2d) and isinstance(mix, nn.Conv2d)
+            module.stem_out = nn.Sequential(followed_by(enlarge, mix.weight, mix.bias))
     return network.to(memory_format=torch.channels_last)
 
 
@@ -38,3 +50,48 @@ def fold_scale(block: Block) -> None:
     block.project.weight.mul_(block.scale[..., None])
     block.project.bias.mul_(block.scale.flatten())
     block.scale = None
+
+
+class FoldedDownsample(nn.Module):
+    """A Downsample whose merging layer is parted: its half for the convolution is folded into that, so nothing is joined."""
+
+    def __init__(self, down: Downsample) -> None:
+        super().__init__()
+        for_conv, for_pool = down.merge.weight.split((down.conv.out_channels, down.conv.in_channels), 1)
+        self.conv = followed_by(down.conv, for_conv, down.merge.bias)
+        self.pool, self.project, self.norm = down.pool, pointwise(for_pool), down.norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x) + self.project(self.pool(x)))
+
+
+class FoldedUpsample(nn.Module):
+    """An Upsample, likewise: the skip connection is added, not joined."""
+
+    def __init__(self, up: Upsample) -> None:
+        super().__init__()
+        for_up, for_skip = up.merge.weight.chunk(2, 1)
+        self.up, self.project = followed_by(up.up, for_up, up.merge.bias), pointwise(for_skip)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        return self.up(x) + self.project(skip)
+
+
+def followed_by(conv: Convolution, weight: Tensor, bias: Tensor | None) -> Convolution:
+    """One convolution in the place of `conv` and a pointwise one after it, of that weight (P, O, 1, 1) and bias (P,)."""
+    assert conv.bias is not None and bias is not None
+    both = copy.deepcopy(conv)
+    mix = weight.flatten(1)  # (P, O)
+    products = "po,iokl->ipkl" if isinstance(conv, nn.ConvTranspose2d) else "po,oikl->pikl"
+    both.weight, both.bias = (
+        nn.Parameter(value, requires_grad=False) for value in (torch.einsum(products, mix, conv.weight), mix @ conv.bias + bias)
+    )
+    both.out_channels = len(mix)
+    return both
+
+
+def pointwise(weight: Tensor) -> nn.Conv2d:
+    """A pointwise convolution of that weight (O, I, 1, 1), without a bias."""
+    conv = nn.utils.skip_init(nn.Conv2d, weight.shape[1], weight.shape[0], 1, bias=False, device=weight.device)
+    conv.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
+    return conv

@@ -130,7 +130,8 @@ class NeighbourScoring(nn.Module):
             "deviation": torch.ones(len(plan.weights), device=device),
         }
         scoring = cls(plan, tensors)
-        measured = [scoring.parts(x, d) for x, d in described(held_out)]
+        with torch.no_grad():  # reconstructions are made only now
+            measured = [scoring.parts(x, d) for x, d in described(held_out)]
         values = torch.cat(measured) if measured else torch.empty(0, device=device)
         if len(values) < 2:
             raise InputError("the held-out images are too few to compare others with: add some")

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -13,16 +14,22 @@ from torch import Tensor, nn
 from gannext.networks import Describer, Encoded, Judge
 
 
-class Description(NamedTuple):
-    """What a score is made of: the reconstruction x̂ (N, C, H, W), and features (N, F) of x and of x̂.
+@dataclass(frozen=True)
+class Description:
+    """What a score is made of: features (N, F) of x and of its reconstruction x̂, and x̂ (N, C, H, W) itself.
 
     Of a judge, f are its logits (N, 1, H, W), and of a describer what its `describe` gives (N, 4, F + P + 1); x̂ is
-    then not described.
+    then not described. Nor is it made before somebody asks for it: a judge's score does without.
     """
 
-    x_hat: Tensor
     f: Tensor
     f_hat: Tensor | None
+    reconstruct: Callable[[], Tensor]
+
+    @cached_property
+    def x_hat(self) -> Tensor:
+        """The reconstruction (N, C, H, W)."""
+        return self.reconstruct()
 
 
 ScoreFunction: TypeAlias = Callable[[Tensor, Description], Tensor]
@@ -71,14 +78,25 @@ def denormalise(x: Tensor) -> Tensor:
 def describe(generator: nn.Module, discriminator: nn.Module, x: Tensor) -> Description:
     """Reconstructs images (N, C, H, W) in [-1, 1]; the features are the discriminator's, or, where the generator encodes
     image and reconstruction itself as GANomaly's does, those latents."""
-    made = generator(x)
     if isinstance(discriminator, Judge):
-        return Description(made, discriminator(x), None)
+        return Description(discriminator(x), None, lambda: generator(x))
     if isinstance(discriminator, Describer):
-        return Description(made, discriminator.describe(x), None)
+        return Description(discriminator.describe(x), None, lambda: generator(x))
+    made = generator(x)
     if isinstance(made, Encoded):
-        return Description(*made)
-    return Description(made, discriminator(x)[1], discriminator(made)[1])
+        return Description(made.z, made.z_hat, lambda: made.x_hat)
+    f, f_hat = features(discriminator, x, made)
+    return Description(f, f_hat, lambda: made)
+
+
+def features(discriminator: nn.Module, x: Tensor, x_hat: Tensor) -> tuple[Tensor, Tensor]:
+    """A discriminator's features (N, F) of x and of x̂ (N, C, H, W): in one pass, unless its batch norms are in training
+    mode, where each batch has its own statistics."""
+    if discriminator.training:
+        return discriminator(x)[1], discriminator(x_hat)[1]
+    both = discriminator(torch.cat((x, x_hat)))[1]
+    f, f_hat = both.view(2, x.shape[0], -1)  # not len, which would have an exported graph take one number of images
+    return f, f_hat
 
 
 def score_batch(

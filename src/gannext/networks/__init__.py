@@ -5,7 +5,7 @@ from gannext.networks.describer import PROJECTED, Describer, turned
 from gannext.networks.discriminator import Discriminator
 from gannext.networks.encoder_decoder import Encoded, EncoderDecoder, EncoderDiscriminator, reconstruct
 from gannext.networks.energy import energies, gaussian_blur
-from gannext.networks.gannext import NORMS, Block, GanNeXt
+from gannext.networks.gannext import NORMS, Block, Downsample, GanNeXt, Upsample
 from gannext.networks.judge import Judge
 from gannext.networks.profile import Cost, measure_cost
 from gannext.networks.registry import MODELS, Model, create_generator
@@ -20,6 +20,7 @@ __all__ = [
     "Cost",
     "Describer",
     "Discriminator",
+    "Downsample",
     "Encoded",
     "EncoderDecoder",
     "EncoderDiscriminator",
@@ -29,6 +30,7 @@ __all__ = [
     "NetworkConfig",
     "SwinUNet",
     "UNet",
+    "Upsample",
     "create_generator",
     "energies",
     "gaussian_blur",
