@@ -116,12 +116,12 @@ def render(text: str, results: Path) -> str:
         shown = f"*Not measured yet: `{name}.csv` is missing.*"
         if path.exists():
             with path.open(newline="") as file:
-                shown = f"{TABLES[name](list(csv.DictReader(file)))}\n\n{source(name, results)}"
+                shown = f"{TABLES[path.stem](list(csv.DictReader(file)))}\n\n{source(name, results)}"
             if (results / f"{name}.png").exists():
                 shown += f"\n\n![The same as a plot](../results/performance/{name}.png)"
         return f"<!-- table {name} -->\n\n{shown}\n\n<!-- end -->"
 
-    return re.sub(r"<!-- table (\w+) -->.*?<!-- end -->", replaced, text, flags=re.DOTALL)
+    return re.sub(r"<!-- table ([\w/]+) -->.*?<!-- end -->", replaced, text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":

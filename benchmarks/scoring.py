@@ -28,7 +28,17 @@ from gannext.detection import JudgeScoring, Neighbours, NeighbourScoring, export
 from gannext.detection.score import describe
 from gannext.runtime import Calibration, Exported, Pixels, Predictor
 from gannext.training import RECIPES
-from measuring import Spread, add_arguments, in_turn, matrix_multiply, pictures, timing, write_pictures, write_table
+from measuring import (
+    Spread,
+    add_arguments,
+    in_turn,
+    matrix_multiply,
+    multiplies_bf16,
+    pictures,
+    timing,
+    write_pictures,
+    write_table,
+)
 
 Score = Callable[[Pixels], NDArray[np.float64]]
 """From bytes (N, H, W, C) at the networks' size to scores (N,)."""
@@ -91,7 +101,9 @@ def contestants(detector: Detector, threads: int) -> dict[str, Score]:
     """Everything that scores, by name."""
     examples = pictures(CALIBRATION, detector.size[0], seed=1)
     found: dict[str, Score] = {PLAIN: Plain(detector), "Detector": lambda pixels: detector.look(pixels).scores}
-    precisions = ("fp32",) if isinstance(detector.scoring, JudgeScoring) else ("fp32", "bf16", "int8")
+    precisions = ["fp32"]
+    if not isinstance(detector.scoring, JudgeScoring):
+        precisions += ["bf16", "int8"] if multiplies_bf16() else ["int8"]
     for precision in precisions:
         for openvino, name in ((False, "ONNX Runtime"), (True, "OpenVINO"))[precision == "bf16" :]:
             content = export_detector(detector, precision, [examples], openvino=openvino)
@@ -130,7 +142,7 @@ def time_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
 def time_batch(scorers: dict[str, Score], pixels: Pixels, cost: int, rounds: int) -> list[dict[str, Any]]:
     """A row for each contestant, scoring one batch of images that cost so many multiply-accumulates each."""
     timings = {name: timing(score, pixels, items=len(pixels)) for name, score in scorers.items()}
-    multiplies = {kind: matrix_multiply(dtype) for kind, dtype in MULTIPLY.items()}
+    multiplies = {kind: matrix_multiply(dtype) for kind, dtype in MULTIPLY.items() if kind == "fp32" or multiplies_bf16()}
     seconds = in_turn({**timings, **multiplies}, rounds)
     rows = []
     for name in scorers:

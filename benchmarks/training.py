@@ -29,7 +29,7 @@ from gannext.detection import normalise
 from gannext.networks import Block, NetworkConfig
 from gannext.training import RECIPES, TrainConfig, fit
 from gannext.training.objective import OBJECTIVES
-from measuring import Spread, add_arguments, in_turn, pictures, timing, write_pictures, write_table
+from measuring import Spread, add_arguments, in_turn, multiplies_bf16, pictures, timing, write_pictures, write_table
 
 PLAIN = "plain PyTorch"
 SIDE = 32
@@ -122,8 +122,9 @@ def time_trainings(networks: NetworkConfig, args: argparse.Namespace) -> list[di
             PLAIN: lambda: plain_run(networks, args, paths),
             "fit, fp32": lambda: our_run(networks, args, split, "32-true"),
             "fit, fp32, streaming": lambda: our_run(networks, args, streamed, "32-true"),
-            "fit, bf16": lambda: our_run(networks, args, split, "bf16-mixed"),
         }
+        if multiplies_bf16():
+            runs["fit, bf16"] = lambda: our_run(networks, args, split, "bf16-mixed")
         seconds = in_turn(runs, args.rounds)
     return [row_of(name, seconds[name], seconds[PLAIN], args) for name in runs]
 

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,6 +96,17 @@ def test_bfloat16_s_losses_are_within_the_noise_of_32_bits(tmp_path: Path) -> No
     whole = np.stack([losses(f"whole{seed}", seed, "32-true") for seed in range(3)])  # (seeds, epochs, 2)
     noise = np.abs(whole[1:] - whole[0]).mean((0, 1))
     assert (np.abs(losses("half", 0, "bf16-mixed") - whole[0]).mean(0) < noise).all()
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_processor_without_bfloat16_is_warned_about(
+    slow: bool, gannext: Command, parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gannext.detection.slow_in_bf16", lambda: slow)
+    options = ("--epochs", 1, "--batch-size", 16, "--precision", "bf16-mixed", *SMALL)
+    done = gannext("train", "--data-root", parts, "--output", tmp_path, *options)
+    assert done.code == 0
+    assert ("pass --precision 32-true" in done.err) is slow
 
 
 def test_what_is_logged(trained: Path) -> None:
@@ -245,15 +255,8 @@ def test_a_damaged_checkpoint_is_refused(trained: Path, gannext: Command, tmp_pa
     assert outcome.code == 2 and "last.ckpt cannot be read" in outcome.err and outcome.err.count("\n") == 1
 
 
-@pytest.fixture
-def all_cores() -> Iterator[None]:
-    torch.set_num_threads(os.cpu_count() or 1)
-    yield
-    torch.set_num_threads(1)
-
-
 @pytest.mark.slow
-def test_the_published_recipe_trains_on_fashion_mnist(gannext: Command, tmp_path: Path, all_cores: None) -> None:
+def test_the_published_recipe_trains_on_fashion_mnist(gannext: Command, tmp_path: Path) -> None:
     """9 normal classes, 5,120 images, dim 16, batch 128: mean |x - x̂| falls under 0.20 within 8 epochs."""
     outcome = gannext(
         "train", "--dataset", "fashion_mnist", "--data-root", tmp_path / "data", "--abnormal-class", "sneaker",

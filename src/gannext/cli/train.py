@@ -174,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
     accelerator, devices = device_of(args)
 
     from gannext.data import DataConfig, load_split
-    from gannext.detection import Neighbours
+    from gannext.detection import Neighbours, find_device, slow_in_bf16
     from gannext.training import Diverged, Interrupted, TrainConfig, check_training, fit, length_of_training
 
     data = DataConfig(
@@ -211,6 +211,8 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     check_training(config, split)
     first = is_first_process()
+    if first and args.precision == "bf16-mixed" and find_device(accelerator).type == "cpu" and slow_in_bf16():
+        warn("this processor has no arithmetic for bfloat16 and will take several times as long: pass --precision 32-true")
     os.environ[RUN_OF_OTHER_RANKS] = str(folder)
     if first:
         make_folder(folder)

@@ -2,7 +2,7 @@
 
 from gannext.detection.calibrate import calibrate, calibrate_tiles
 from gannext.detection.detector import Detector
-from gannext.detection.device import find_device
+from gannext.detection.device import find_device, slow_in_bf16
 from gannext.detection.export import export_detector
 from gannext.detection.maps import MAPS, AnomalyMap, MapKind
 from gannext.detection.memory import Neighbours, NeighbourScoring
@@ -31,4 +31,5 @@ __all__ = [
     "normalise",
     "score_batch",
     "score_batches",
+    "slow_in_bf16",
 ]

@@ -1,5 +1,7 @@
 """Devices by name, checked before anything is computed on them."""
 
+import time
+
 import torch
 
 from gannext.runtime import InputError
@@ -23,3 +25,18 @@ def find_device(name: str | torch.device) -> torch.device:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise InputError("this machine has no Apple GPU that torch can use: pass --device cpu, or leave it out")
     return torch.device(name)
+
+
+def slow_in_bf16(side: int = 384) -> bool:
+    """Whether the processor takes much longer over bfloat16 than over 32 bits: without instructions for it, some ten times.
+
+    No flag says so on every kind of processor; the product of two matrices of that side does, in milliseconds.
+    """
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a = torch.ones(side, side, dtype=dtype)
+        a @ a  # what is done once
+        start = time.perf_counter()
+        a @ a
+        seconds[dtype] = time.perf_counter() - start
+    return seconds[torch.bfloat16] > 2 * seconds[torch.float32]
