@@ -135,7 +135,7 @@ def time_points(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Time and memory against each of the three, on logarithmic axes."""
+    """Time and memory against each of the three, all but memory on logarithmic axes."""
     figure, axes = plt.subplots(2, len(UNITS), figsize=(10, 5.5), sharex="col", layout="constrained")
     quantities = (("seconds", "seconds"), ("mebibytes", "memory, MiB"))
     for (column, label), row in zip(quantities, axes, strict=True):
@@ -143,9 +143,14 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             for task in TASKS:
                 some = [one for one in rows if (one["task"], one["varied"]) == (task, varied)]
                 values = [one["value"] for one in some]
-                axis.loglog(values, [float(one[column]) for one in some], "o-", label=task)
-                axis.set_xticks(values, [f"{value:,}" for value in values], minor=False)
+                axis.plot(values, [float(one[column]) for one in some], "o-", label=task)
+            axis.set_xscale("log")
+            axis.set_xticks(values, [f"{value:,}" for value in values])
             axis.xaxis.set_minor_locator(NullLocator())
+            if column == "seconds":
+                axis.set_yscale("log")
+            else:
+                axis.set_ylim(bottom=0)
             axis.set_ylabel(label)
             axis.grid(alpha=0.3)
             if column == quantities[-1][0]:
