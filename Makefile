@@ -12,10 +12,10 @@ demo: $(VENV)/train
 	$(BIN)/gannext demo
 
 test: lint
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 fast: $(VENV)/dev
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
