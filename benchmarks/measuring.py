@@ -24,7 +24,6 @@ from gannext.runtime import Pixels, write_text
 
 RESULTS = Path(__file__).parent.parent / "results" / "performance"
 PACKAGES = ("torch", "lightning", "onnxruntime", "openvino", "numpy", "pillow")
-BF16 = ("avx512_bf16", "amx_bf16")  # what the instructions are called
 LONG_ENOUGH = 0.2  # seconds; what is faster is repeated until then
 
 
@@ -165,10 +164,5 @@ def processor() -> str:
         return platform.processor()
     fields = {name.strip(): value.strip() for name, value in fields.items()}
     flags = fields.get("flags", "").split()
-    special = [flag for flag in ("avx2", "avx512f", "avx512_vnni", *BF16) if flag in flags]
+    special = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if flag in flags]
     return f"{fields.get('model name', platform.machine())} ({', '.join(special)})"
-
-
-def multiplies_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 by itself: where it does not, it takes ten times as long as 32 bits."""
-    return any(name in processor() for name in BF16)

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from gannext import Detector
-from gannext.detection import JudgeScoring, Neighbours, NeighbourScoring, export_detector
+from gannext.detection import JudgeScoring, Neighbours, NeighbourScoring, export_detector, slow_in_bf16
 from gannext.detection.score import describe
 from gannext.runtime import Calibration, Exported, Pixels, Predictor
 from gannext.training import RECIPES
@@ -33,7 +33,6 @@ from measuring import (
     add_arguments,
     in_turn,
     matrix_multiply,
-    multiplies_bf16,
     pictures,
     timing,
     write_pictures,
@@ -103,7 +102,7 @@ def contestants(detector: Detector, threads: int) -> dict[str, Score]:
     found: dict[str, Score] = {PLAIN: Plain(detector), "Detector": lambda pixels: detector.look(pixels).scores}
     precisions = ["fp32"]
     if not isinstance(detector.scoring, JudgeScoring):
-        precisions += ["bf16", "int8"] if multiplies_bf16() else ["int8"]
+        precisions += ["int8"] if slow_in_bf16() else ["bf16", "int8"]
     for precision in precisions:
         for openvino, name in ((False, "ONNX Runtime"), (True, "OpenVINO"))[precision == "bf16" :]:
             content = export_detector(detector, precision, [examples], openvino=openvino)
@@ -142,7 +141,8 @@ def time_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
 def time_batch(scorers: dict[str, Score], pixels: Pixels, cost: int, rounds: int) -> list[dict[str, Any]]:
     """A row for each contestant, scoring one batch of images that cost so many multiply-accumulates each."""
     timings = {name: timing(score, pixels, items=len(pixels)) for name, score in scorers.items()}
-    multiplies = {kind: matrix_multiply(dtype) for kind, dtype in MULTIPLY.items() if kind == "fp32" or multiplies_bf16()}
+    kinds = {"bf16" if name.endswith("bf16") else "fp32" for name in scorers}
+    multiplies = {kind: matrix_multiply(dtype) for kind, dtype in MULTIPLY.items() if kind in kinds}
     seconds = in_turn({**timings, **multiplies}, rounds)
     rows = []
     for name in scorers:

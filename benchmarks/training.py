@@ -25,11 +25,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from gannext.data import DataConfig, Split, load_split
-from gannext.detection import normalise
+from gannext.detection import normalise, slow_in_bf16
 from gannext.networks import Block, NetworkConfig
 from gannext.training import RECIPES, TrainConfig, fit
 from gannext.training.objective import OBJECTIVES
-from measuring import Spread, add_arguments, in_turn, multiplies_bf16, pictures, timing, write_pictures, write_table
+from measuring import Spread, add_arguments, in_turn, pictures, timing, write_pictures, write_table
 
 PLAIN = "plain PyTorch"
 SIDE = 32
@@ -123,7 +123,7 @@ def time_trainings(networks: NetworkConfig, args: argparse.Namespace) -> list[di
             "fit, fp32": lambda: our_run(networks, args, split, "32-true"),
             "fit, fp32, streaming": lambda: our_run(networks, args, streamed, "32-true"),
         }
-        if multiplies_bf16():
+        if not slow_in_bf16():
             runs["fit, bf16"] = lambda: our_run(networks, args, split, "bf16-mixed")
         seconds = in_turn(runs, args.rounds)
     return [row_of(name, seconds[name], seconds[PLAIN], args) for name in runs]

@@ -82,8 +82,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a short training run on `parts`, made through the command line."""
     output = tmp_path_factory.mktemp("runs")
-    # So short a training hits or misses by its seed, and by the processor's rounding; by this one it detects with a margin.
-    options = ["--data-root", parts, "--epochs", 30, "--batch-size", 16, "--lr", 0.002, "--seed", 1, "--output", output]
+    # So short a GAN training differs by its processor's rounding; after 100 epochs the maps find every spot all the same.
+    options = ["--data-root", parts, "--epochs", 100, "--batch-size", 16, "--lr", 0.002, "--output", output]
     assert main([str(a) for a in ["train", *options, *SMALL]]) == 0
     return next((output / "gannext" / "parts").iterdir())
 

@@ -54,7 +54,7 @@ def tiled(cloth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from gannext.cli.main import main
 
     output = tmp_path_factory.mktemp("runs")
-    options = ["--data-root", cloth, "--tile", 32, "--epochs", 60, "--batch-size", 16, "--lr", 0.002, "--output", output]
+    options = ["--data-root", cloth, "--tile", 32, "--epochs", 30, "--batch-size", 16, "--lr", 0.004, "--output", output]
     assert main([str(a) for a in ["train", *options, *SMALL]]) == 0
     return next(output.rglob("detector.gannext"))
 
