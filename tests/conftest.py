@@ -17,6 +17,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 TINY_NETWORKS = ("--dim", "4", "--depths", "1,1", "--bottom", "1", "--ndf", "8", "--nz", "10", "--device", "cpu")
+# So short a GAN training differs by its processor's rounding; after so many epochs the maps find every spot all the same.
+TRAINED_EPOCHS = 100
 SMALL = ("--recipe", "published", *TINY_NETWORKS)
 
 
@@ -82,8 +84,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a short training run on `parts`, made through the command line."""
     output = tmp_path_factory.mktemp("runs")
-    # So short a GAN training differs by its processor's rounding; after 100 epochs the maps find every spot all the same.
-    options = ["--data-root", parts, "--epochs", 100, "--batch-size", 16, "--lr", 0.002, "--output", output]
+    options = ["--data-root", parts, "--epochs", TRAINED_EPOCHS, "--batch-size", 16, "--lr", 0.002, "--output", output]
     assert main([str(a) for a in ["train", *options, *SMALL]]) == 0
     return next((output / "gannext" / "parts").iterdir())
 
