@@ -38,7 +38,7 @@ TRAININGS: dict[str, Recipe] = {
 
 def development_split(dataset: str, abnormal_class: str) -> Split:
     """The same for all seeds: 5,120 images to train on, and 1,500 normal and 1,000 abnormal ones of the training split."""
-    config = DataConfig(dataset, None, abnormal_class, (32, 32), DATASETS[dataset].channels, TRAIN + NORMAL, 1)
+    config = DataConfig(dataset, None, abnormal_class, (32, 32), DATASETS[dataset].channels, TRAIN + NORMAL)
     whole = load_split(config)
     train = whole.train.subset(range(TRAIN))
     normal, abnormal = whole.train.subset(range(TRAIN, TRAIN + NORMAL)), whole.abnormal_train
