@@ -141,12 +141,12 @@ def time_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
 def time_batch(scorers: dict[str, Score], pixels: Pixels, cost: int, rounds: int) -> list[dict[str, Any]]:
     """A row for each contestant, scoring one batch of images that cost so many multiply-accumulates each."""
     timings = {name: timing(score, pixels, items=len(pixels)) for name, score in scorers.items()}
-    kinds = {"bf16" if name.endswith("bf16") else "fp32" for name in scorers}
-    multiplies = {kind: matrix_multiply(dtype) for kind, dtype in MULTIPLY.items() if kind in kinds}
+    kinds = {name: "bf16" if name.endswith("bf16") else "fp32" for name in scorers}
+    multiplies = {kind: matrix_multiply(MULTIPLY[kind]) for kind in set(kinds.values())}
     seconds = in_turn({**timings, **multiplies}, rounds)
     rows = []
     for name in scorers:
-        kind = "bf16" if name.endswith("bf16") else "fp32"
+        kind = kinds[name]
         milliseconds, faster = Spread.of(1e3 * seconds[name]), Spread.of(seconds[PLAIN] / seconds[name])
         share, rate = Spread.of(cost * seconds[kind] / seconds[name]), Spread.of(2e-9 / seconds[kind])
         print(f"  {name:<24} {milliseconds} ms an image, {faster} times as fast, {share} of a {kind} multiply's rate")

@@ -125,7 +125,7 @@ def test_an_exported_file_judges_as_its_detector_does(kind: str, tmp_path: Path)
     assert str(ROOT).encode() not in content.graph  # nothing of the machine that exported it
 
 
-@pytest.mark.parametrize(("kind", "channels"), [("gannext", 1), ("robust-textures", 3), ("robust-objects", 1)])
+@pytest.mark.parametrize(("kind", "channels"), [("gannext", 1), ("gannext", 3), *((k, c) for k in ROBUST for c in (1, 3))])
 def test_tiles_and_greys_and_openvino(kind: str, channels: int, tmp_path: Path) -> None:
     detector = random_detector(kind, channels)
     detector.tiling = Tiling(60, 0.3)
@@ -228,8 +228,7 @@ def test_what_a_lower_precision_costs_is_measured(
     assert outcome.code == 0 and "AUROC on 30 test images" in outcome.out and outcome.err == "", outcome.err
     images = parts / "test" / "0.normal"
     scores = [np.array([row.score for row in gannext_load(file).predict(images)]) for file in (path, exported_file)]
-    changes = np.abs(scores[0] / scores[1] - 1)
-    assert changes.mean() < 0.1 and (precision == "int8" or changes.max() < 0.1)
+    assert np.abs(scores[0] / scores[1] - 1).max() < 0.1
     if ending == "onnx":
         assert path.stat().st_size < exported_file.stat().st_size
 
