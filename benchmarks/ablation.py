@@ -25,7 +25,7 @@ from gannext.training import RECIPES, Recipe, TrainConfig, fit, length_of_traini
 
 TRAIN, NORMAL, ABNORMAL = 5120, 1500, 1000
 FULL = RECIPES["robust-objects"]
-PARTS = ("density", "nearest", "local", "real", "restored")
+PARTS = ("features", "detail", "real", "restored")
 TRAININGS: dict[str, Recipe] = {
     "all of it": FULL,
     "G does not care for D (no adversarial, no latent loss)": replace(FULL, w_adv=0.0, w_lat=0.0),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 import gannext
@@ -17,8 +18,8 @@ from gannext.cli.main import main
 from gannext.data import DataConfig, load_split
 from gannext.data.images import MemoryImages
 from gannext.detection import Neighbours, NeighbourScoring, describe, export_detector, normalise
-from gannext.detection.memory import distances, side_by_side
-from gannext.networks import NetworkConfig, turned
+from gannext.detection.memory import distances, side_by_side, whitening
+from gannext.networks import PROJECTED, NetworkConfig, layout, turned
 from gannext.training import RECIPES, kind_of
 from gannext.training.contrast import TEMPERATURE, contrastive_loss
 from gannext.training.views import jittered, turned_copies, view
@@ -61,33 +62,54 @@ def test_a_run_that_died_after_its_last_step_goes_on_to_its_detector(run: Path, 
     assert gannext("train", "--resume", copy).code == 0
     assert (copy / "metrics.csv").read_text() == (run / "metrics.csv").read_text()
     first, second = (Detector.load(folder / "detector.gannext") for folder in (run, copy))
-    assert torch.equal(first.scoring.turns, second.scoring.turns)  # type: ignore[union-attr]
+    assert torch.equal(first.scoring.features, second.scoring.features)  # type: ignore[union-attr]
 
 
 def test_the_parts_of_the_score_are_what_they_are_called(run: Path) -> None:
     detector = Detector.load(run / "detector.gannext")
+    scoring = detector.scoring
     split = load_split(DataConfig("digits", abnormal_class="0", channels=1))
     with torch.inference_mode():
         x, known = normalise(split.held_out.pixels[:20]), normalise(split.train.pixels)
         described = describe(detector.generator, detector.discriminator, x)
         memory = describe(detector.generator, detector.discriminator, known)
-        assert isinstance(detector.scoring, NeighbourScoring)
-        parts = detector.scoring.parts(x, described).numpy()
-        (of_x, z_x), (of_known, z_known) = ((d.f[..., :128], d.f[..., 128:-1]) for d in (described, memory))
-    turns = [np.concatenate([v / np.linalg.norm(v) for v in image]) / 2 for image in of_x.numpy()]
-    bank = [np.concatenate([v / np.linalg.norm(v) for v in image]) / 2 for image in of_known.numpy()]
-    density = -np.log(np.exp(np.array(turns) @ np.array(bank).T / 0.02 - 50).sum(1)) - 50
-    np.testing.assert_allclose(parts[:, 0], density, rtol=1e-3)
-    nearest = sum(NearestNeighbors(n_neighbors=5).fit(z_known[:, k]).kneighbors(z_x[:, k])[0].mean(1) for k in range(4))
-    np.testing.assert_allclose(parts[:, 1], nearest, rtol=1e-3)
-    np.testing.assert_allclose(parts[:, 4], np.log((x - described.x_hat).abs().mean((1, 2, 3)).numpy()), rtol=1e-4)
-    assert np.array_equal(parts[:, 3], -described.f[:, 0, -1].numpy())
-    white = detector.scoring.white.numpy()
-    query = F.normalize((of_x[:, 0] - detector.scoring.mean) @ detector.scoring.whiten, dim=1).numpy()
+        assert isinstance(scoring, NeighbourScoring)
+        parts = scoring.parts(x, described).numpy()
+        white, query = (F.normalize((layout(images) - scoring.mean) @ scoring.whiten, dim=1).numpy() for images in (known, x))
+
+    def unit(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        both = [part / np.linalg.norm(part) for turn in image for part in (turn[:128], turn[128:-1])]
+        return np.concatenate(both) / len(both) ** 0.5
+
+    bank, seen = (np.stack([unit(image) for image in d.f.numpy()]) for d in (memory, described))
+    features = NearestNeighbors(n_neighbors=20).fit(bank).kneighbors(seen)[0].mean(1)
+    np.testing.assert_allclose(parts[:, 0], np.log(features), rtol=1e-3)
     around = NearestNeighbors(n_neighbors=20).fit(white)
     own = around.kneighbors(n_neighbors=5)[0].mean(1)  # of the images themselves, each without itself
     far, which = around.kneighbors(query)
-    np.testing.assert_allclose(parts[:, 2], far[:, :5].mean(1) / own[which].mean(1), rtol=1e-2)
+    np.testing.assert_allclose(parts[:, 1], np.log(far[:, :5].mean(1) / own[which].mean(1)), rtol=1e-2, atol=1e-4)
+    assert np.array_equal(parts[:, 2], -described.f[:, 0, -1].numpy())
+    np.testing.assert_allclose(parts[:, 3], np.log((x - described.x_hat).abs().mean((1, 2, 3)).numpy()), rtol=1e-4)
+
+
+def test_whitened_directions_have_the_variance_one() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(500, 12) @ torch.randn(12, 12)
+    centred = x - x.mean(0)
+    matrix = whitening(centred, 5)
+    covariance = matrix.T @ (centred.T @ centred / len(x)) @ matrix
+    assert matrix.shape == (12, 5) and (covariance - torch.diag(covariance.diagonal())).abs().max() < 1e-4
+    assert covariance.diagonal().min() > 0.8 and covariance.diagonal().max() < 1.0
+    assert whitening(centred[:3], 5).shape == (12, 2) and bool(torch.isfinite(whitening(torch.zeros(4, 12), 5)).all())
+
+
+def test_layouts_tell_where_detail_is() -> None:
+    flat = torch.zeros(1, 1, 32, 32)
+    busy = flat.clone()
+    busy[..., :16, :16] = torch.randn(16, 16, generator=torch.Generator().manual_seed(0)) * 0.5
+    grid = (layout(busy) - layout(flat)).view(10, 8, 8)
+    assert grid[0, :3, :3].min() > 2.0 and grid[0, 6:, 6:].abs().max() < 1e-3
+    assert layout(torch.zeros(2, 3, 33, 20)).shape == (2, 30 * 8 * 10)
 
 
 def test_a_contrastive_loss_is_the_softmax_at_the_other_view() -> None:
@@ -149,7 +171,7 @@ def test_distances_are_euclidean() -> None:
     found, which = distances(a, b, 3)
     expected = torch.cdist(a, b).topk(3, largest=False)
     assert torch.allclose(found, expected[0], atol=1e-5) and torch.equal(which, expected[1])
-    f = torch.randn(4, 4, 8)
+    f = torch.randn(4, 4, 8 + PROJECTED + 1)
     assert torch.allclose(side_by_side(f).square().sum(1), torch.ones(4))
 
 

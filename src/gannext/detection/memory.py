@@ -1,4 +1,4 @@
-"""Scores by memory: how far an image lies from the normal images of the training, as a describer sees them."""
+"""Scores by memory: how far an image lies from the normal images of the training, as a describer and fixed filters see them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,60 +8,61 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gannext.detection.score import Description, describe, normalise
-from gannext.networks import PROJECTED
+from gannext.networks import PROJECTED, layout
 from gannext.runtime import InputError
 
 SMALLEST = 1e-6
-RIDGE = 0.02  # share of the mean variance that is added to every direction's before it is divided by
+RIDGE = 0.02  # share of the directions' mean variance that is added to every direction's before it is divided by
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What a score by memory is made of. The first five are weights of its parts; `NeighbourScoring` says what these are.
+    """What a score by memory is made of. The first four are weights of its parts; `NeighbourScoring` says what these are.
 
     Attributes:
-        density, nearest, local, real, restored: weights.
-        width: of the kernel of `density`, in cosines.
-        near: neighbours whose distance counts.
-        around: neighbours that say how far apart images are thereabouts.
+        features, detail, real, restored: weights.
+        near: neighbours whose distance counts in `detail`.
+        around: neighbours whose distance counts in `features`, and that say in `detail` how far apart images are thereabouts.
+        directions: principal directions in which detail is compared, at most.
         most: training images that are remembered, at most.
     """
 
-    density: float = 1.0
-    nearest: float = 1.0
-    local: float = 0.5
-    real: float = 0.5
-    restored: float = 0.5
-    width: float = 0.02
+    features: float = 2.0
+    detail: float = 2.0
+    real: float = 1.0
+    restored: float = 1.0
     near: int = 5
     around: int = 20
+    directions: int = 160
     most: int = 5120
 
     @property
     def weights(self) -> tuple[float, ...]:
         """The parts' weights, in their order."""
-        return self.density, self.nearest, self.local, self.real, self.restored
+        return self.features, self.detail, self.real, self.restored
 
 
 class NeighbourScoring(nn.Module):
-    """A(x) = the weighted sum of five numbers, each standardised by its mean and deviation on held-out normal images.
+    """A(x) = the weighted sum of four numbers, each standardised by its mean and deviation on held-out normal images.
 
-    With F the unit features of an image's four quarter turns side by side, z_k its unit projection after k
-    quarter turns, w its unit whitened features, and the same of M training images:
+    With u the unit vector of what the discriminator says of an image in its four quarter turns, and w that of its
+    `layout`, whitened:
 
-        density   -log sum_i exp(F . F_i / width)      a kernel's (von Mises and Fisher) density
-        nearest   sum over k of the mean distance of z_k to the `near` nearest
-        local     mean distance of w to its `near` nearest, by the mean of the `around` nearest's own
+        features  log of the mean distance of u to the `around` nearest training images'
+        detail    log of the mean distance of w to the `near` nearest, by the mean of the `around` nearest's own
                   (a simple local outlier factor, SIGMOD 2000)
         real      minus the discriminator's logit
         restored  log mean |x - x̂|, where the generator saw a thumbnail of x alone
+
+    The two memories err differently. Learned features tell apart what differs in shape; fixed ones, by what is usual in
+    an image's neighbourhood, what has the common shape and other detail.
 
     Args:
         plan: the weights, and how many neighbours.
         tensors: the memory, by the names in `TENSORS`.
     """
 
-    TENSORS = ("turns", "projections", "mean", "whiten", "white", "spread", "location", "deviation")
+    TENSORS = ("features", "mean", "whiten", "detail", "spread", "location", "deviation")
 
     def __init__(self, plan: Neighbours, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -69,14 +70,13 @@ class NeighbourScoring(nn.Module):
         for name in self.TENSORS:
             self.register_buffer(name, tensors[name])
 
-    turns: Tensor  # (M, 4 F)
-    projections: Tensor  # (4, M, P)
-    mean: Tensor  # (F,)
-    whiten: Tensor  # (F, F)
-    white: Tensor  # (M, F)
+    features: Tensor  # (M, 4 (F + P))
+    mean: Tensor  # (L,)
+    whiten: Tensor  # (L, K)
+    detail: Tensor  # (M, K)
     spread: Tensor  # (M,)
-    location: Tensor  # (5,)
-    deviation: Tensor  # (5,)
+    location: Tensor  # (4,)
+    deviation: Tensor  # (4,)
 
     @classmethod
     def fit(
@@ -106,25 +106,20 @@ class NeighbourScoring(nn.Module):
                     description = describe(generator, discriminator, x)
                 yield x, description
 
-        known = [d.f for _, d in described(normal)]
-        if sum(map(len, known)) < 2:
+        known = [(side_by_side(d.f), layout(x)) for x, d in described(normal)]
+        if sum(len(u) for u, _ in known) < 2:
             raise InputError("the training images are too few to compare others with: add some")
-        f, z, _ = split_description(torch.cat(known))
-        upright = f[:, 0]
-        mean = upright.mean(0)
-        covariance = (upright - mean).T @ (upright - mean) / len(upright)
-        ridge = RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance), device=device)
-        values, vectors = torch.linalg.eigh((covariance + ridge).double().cpu())
-        whiten = (vectors * values.clamp_min(SMALLEST).rsqrt()).float().to(device)
-        white = F.normalize((upright - mean) @ whiten, dim=1)
-        near = min(plan.near, len(white) - 1)
-        own = torch.cat([distances(some, white, near + 1)[0][:, 1:].mean(1) for some in white.split(1024)])
+        features, layouts = (torch.cat(of_batches) for of_batches in zip(*known, strict=True))
+        mean = layouts.mean(0)
+        whiten = whitening(layouts - mean, plan.directions)
+        detail = F.normalize((layouts - mean) @ whiten, dim=1)
+        near = min(plan.near, len(detail) - 1)
+        own = torch.cat([distances(some, detail, near + 1)[0][:, 1:].mean(1) for some in detail.split(1024)])
         tensors = {
-            "turns": side_by_side(f),
-            "projections": z.transpose(0, 1).contiguous(),
+            "features": features,
             "mean": mean,
             "whiten": whiten,
-            "white": white,
+            "detail": detail,
             "spread": own.clamp_min(SMALLEST),
             "location": torch.zeros(len(plan.weights), device=device),
             "deviation": torch.ones(len(plan.weights), device=device),
@@ -139,17 +134,17 @@ class NeighbourScoring(nn.Module):
         return scoring
 
     def parts(self, x: Tensor, described: Description) -> Tensor:
-        """The five numbers (N, 5) of images (N, C, H, W), not yet standardised."""
-        f, z, logit = split_description(described.f)
-        p, known = self.plan, len(self.white)
-        density = -torch.logsumexp(side_by_side(f) @ self.turns.T / p.width, 1)
-        near = min(p.near, known)
-        nearest = torch.stack([distances(z[:, k], self.projections[k], near)[0].mean(1) for k in range(z.shape[1])]).sum(0)
-        white = F.normalize((f[:, 0] - self.mean) @ self.whiten, dim=1)
-        found, which = distances(white, self.white, min(p.around, known))
-        local = found[:, :near].mean(1) / self.spread[which].mean(1)
-        restored = (x - described.x_hat).abs().flatten(1).mean(1).clamp_min(SMALLEST).log()
-        return torch.stack((density, nearest, local, -logit, restored), 1)
+        """The four numbers (N, 4) of images (N, C, H, W), not yet standardised."""
+        known = len(self.features)
+        near, around = min(self.plan.near, known), min(self.plan.around, known)
+        features = distances(side_by_side(described.f), self.features, around)[0].mean(1)
+        w = F.normalize((layout(x) - self.mean) @ self.whiten, dim=1)
+        found, which = distances(w, self.detail, around)
+        detail = found[:, :near].mean(1) / self.spread[which].mean(1)
+        restored = (x - described.x_hat).abs().flatten(1).mean(1)
+        logit = described.f[:, 0, -1]
+        features, detail, restored = (part.clamp_min(SMALLEST).log() for part in (features, detail, restored))
+        return torch.stack((features, detail, -logit, restored), 1)
 
     def forward(self, x: Tensor, described: Description) -> Tensor:
         """Scores (N,) of images (N, C, H, W) in [-1, 1]; 0 is the held-out images' mean, and more is more abnormal."""
@@ -157,15 +152,25 @@ class NeighbourScoring(nn.Module):
         return standardised @ standardised.new_tensor(self.plan.weights)
 
 
-def split_description(described: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What `Describer.describe` put side by side: features (N, 4, F), projections (N, 4, P), and the upright logits (N,)."""
-    f, z, logit = described.split((described.shape[2] - PROJECTED - 1, PROJECTED, 1), 2)
-    return f, z, logit[:, 0, 0]
+def side_by_side(described: Tensor) -> Tensor:
+    """What `Describer.describe` says of images, (N, 4, F + P + 1), as unit vectors (N, 4 (F + P)).
+
+    Their scalar product is the mean of eight cosines: of the features and of the projections, after each turn.
+    """
+    f, z = described[..., :-1].split((described.shape[2] - PROJECTED - 1, PROJECTED), 2)
+    both = torch.cat((F.normalize(f, dim=2), F.normalize(z, dim=2)), 2)
+    return both.flatten(1) / (2 * described.shape[1]) ** 0.5
 
 
-def side_by_side(f: Tensor) -> Tensor:
-    """Features (N, 4, F) as (N, 4 F) whose scalar product is the mean cosine over the turns."""
-    return F.normalize(f, dim=2).flatten(1) / f.shape[1] ** 0.5
+def whitening(centred: Tensor, directions: int) -> Tensor:
+    """A matrix (L, K) that takes centred vectors (M, L) to their K greatest principal directions, each of variance 1 but for
+    a ridge that keeps the least of them from becoming noise."""
+    covariance = (centred.T @ centred / len(centred)).double().cpu()
+    values, vectors = torch.linalg.eigh(covariance)  # the least first
+    kept = min(directions, len(centred) - 1, len(values))
+    values, vectors = values[-kept:], vectors[:, -kept:]
+    scale = (values + RIDGE * values.mean()).clamp_min(SMALLEST).rsqrt()
+    return (vectors * scale).to(centred)
 
 
 def distances(queries: Tensor, known: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from gannext.networks.config import NetworkConfig
 from gannext.networks.describer import PROJECTED, Describer, turned
 from gannext.networks.discriminator import Discriminator
 from gannext.networks.encoder_decoder import Encoded, EncoderDecoder, EncoderDiscriminator, reconstruct
-from gannext.networks.energy import energies, gaussian_blur
+from gannext.networks.energy import energies, gaussian_blur, layout
 from gannext.networks.gannext import NORMS, Block, Downsample, GanNeXt, Upsample
 from gannext.networks.judge import Judge
 from gannext.networks.profile import Cost, measure_cost
@@ -34,6 +34,7 @@ __all__ = [
     "create_generator",
     "energies",
     "gaussian_blur",
+    "layout",
     "measure_cost",
     "reconstruct",
     "turned",

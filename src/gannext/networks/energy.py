@@ -14,6 +14,8 @@ POOLS = (0.6, 2.0)
 GRADIENT = 0.7
 """Standard deviation, in pixels, of the Gaussian before the differences of neighbours."""
 SIGMAS = tuple(sorted({GRADIENT, *POOLS, *BANDS, *(1.6 * sigma for sigma in BANDS)}))
+CELLS = 8
+"""Into so many cells `layout` divides an image's sides."""
 FLOOR = 1e-4  # of an energy, as the logarithm of nothing is minus infinity: a hundredth of [-1, 1]'s half, squared
 
 
@@ -47,6 +49,13 @@ def energies(x: Tensor) -> Tensor:
     (N, C, H, W) -> (N, 24 C, H/2, W/2), H and W even. The logarithm makes "too smooth" as far from
     normal as "too busy", where a squared error calls whatever is smooth normal.
     """
+    cells = [x[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
+    return torch.cat([*log_energies(x, POOLS), *cells], 1)
+
+
+def log_energies(x: Tensor, pools: Sequence[float]) -> list[Tensor]:
+    """For each width, in pixels, the log energies (N, 9 C, H/2, W/2) of the band-pass filters of images (N, C, H, W), and their
+    local mean (N, C, H/2, W/2); where a side is odd, its half is rounded up."""
     x = x.contiguous(memory_format=torch.channels_last)  # measured twice to four times as fast on a CPU
     blurred = dict(zip(SIGMAS, gaussian_blurs(x, SIGMAS).unbind(2), strict=True))
     smooth = blurred[GRADIENT]
@@ -58,10 +67,17 @@ def energies(x: Tensor) -> Tensor:
     # Again: of one grey channel, torch does not see that it is channels last, and neither are its maps.
     squares = torch.cat(bands, 1).square().contiguous(memory_format=torch.channels_last)  # (N, 9 C, H, W)
     maps = []
-    for pool in POOLS:
+    for pool in pools:
         maps += [torch.log(gaussian_blurs(squares, (pool,), stride=2)[:, :, 0] + FLOOR), blurred[pool][..., ::2, ::2]]
-    cells = [x[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
-    return torch.cat([*maps, *cells], 1)
+    return maps
+
+
+def layout(x: Tensor) -> Tensor:
+    """What kind of detail is where in images: the log energies and the mean at the greater width, averaged over about 8x8
+    cells. (N, C, H, W) -> (N, 10 C * cells)."""
+    maps = torch.cat(log_energies(x, POOLS[-1:]), 1)
+    height, width = (max(side // CELLS, 1) for side in maps.shape[-2:])
+    return F.avg_pool2d(maps, (height, width)).flatten(1)
 
 
 def energy_channels(channels: int) -> int:
