@@ -1,6 +1,7 @@
 """The one LightningModule: a step of both networks, and what is logged of it."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from gannext.detection import normalise
 from gannext.networks import NetworkConfig, reconstruct
@@ -20,6 +21,21 @@ from gannext.training.recipe import Recipe
 
 class Diverged(InputError):
     """A loss or a weight is no longer finite."""
+
+
+def running_average(decay: float) -> Callable[[Any, Any, Any], None]:
+    """The exponential running average of weights, for `AveragedModel`: it begins as nearly their mean, or a short training
+    would end with much of what it began with."""
+
+    def update(averages: list[Tensor], weights: list[Tensor], count: Tensor) -> None:
+        new = 1.0 - min(decay, (1.0 + float(count)) / (10.0 + float(count)))
+        for average, weight in zip(averages, weights, strict=True):
+            if average.is_floating_point():
+                average.lerp_(weight, new)
+            else:  # a batch norm's count of batches
+                average.copy_(weight)
+
+    return update
 
 
 class GanModule(LightningModule):
@@ -42,7 +58,7 @@ class GanModule(LightningModule):
         self.discriminator: nn.Module = networks.build_discriminator().to(memory_format=torch.channels_last)
         self.averages: nn.ModuleList | None = None
         if recipe.averaging:
-            average = get_ema_multi_avg_fn(recipe.averaging)
+            average = running_average(recipe.averaging)
             both = self.generator, self.discriminator
             self.averages = nn.ModuleList(AveragedModel(n, multi_avg_fn=average, use_buffers=True) for n in both)
         self.total_steps = total_steps

@@ -119,8 +119,7 @@ RECIPES: dict[str, Recipe] = {
         discriminator="judge",
         corruption=Corruption(),
         warm_up=30,
-        cosine=True,
-        averaging=0.99,
+        averaging=0.995,
     ),
 }
 """`published` is Skip-GANomaly's (IJCNN 2019), which GanNeXt and the transformer GAN share. The robust ones are GanNeXt's
