@@ -102,7 +102,8 @@ def contestants(detector: Detector, threads: int) -> dict[str, Score]:
     found: dict[str, Score] = {PLAIN: Plain(detector), "Detector": lambda pixels: detector.look(pixels).scores}
     precisions = ["fp32"]
     if not isinstance(detector.scoring, JudgeScoring):
-        precisions += ["int8"] if slow_in_bf16() else ["bf16", "int8"]
+        memory = isinstance(detector.scoring, NeighbourScoring)
+        precisions += ["int8"] if memory or slow_in_bf16() else ["bf16", "int8"]
     for precision in precisions:
         for openvino, name in ((False, "ONNX Runtime"), (True, "OpenVINO"))[precision == "bf16" :]:
             content = export_detector(detector, precision, [examples], openvino=openvino)

@@ -56,6 +56,17 @@ def test_a_detector_remembers_what_it_was_saved_with(run: Path, tmp_path: Path) 
     np.testing.assert_allclose(again, together, rtol=1e-6)
 
 
+def test_eight_bits_leave_the_fixed_filters_and_the_memory_alone(run: Path, tmp_path: Path) -> None:
+    detector = Detector.load(run / "detector.gannext")
+    split = load_split(DataConfig("digits", abnormal_class="0", channels=1))
+    held_out, images = (p.permute(0, 2, 3, 1).numpy() for p in (split.held_out.pixels, split.test.pixels[::10]))
+    export_detector(detector, "int8", [held_out]).save(tmp_path / "small.onnx")
+    whole, small = (
+        np.array([p.score for p in d.predict(list(images))]) for d in (detector, gannext.load(tmp_path / "small.onnx"))
+    )
+    assert np.corrcoef(whole, small)[0, 1] > 0.98 and np.abs(whole - small).mean() < 0.2 * whole.std()
+
+
 def test_a_run_that_died_after_its_last_step_goes_on_to_its_detector(run: Path, gannext: Command, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "run"))
     (copy / "detector.gannext").unlink()

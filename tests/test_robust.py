@@ -14,6 +14,7 @@ from gannext.networks import Judge, energies, gaussian_blur
 from gannext.networks.energy import gaussian_blurs
 from gannext.training import RECIPES
 from gannext.training.corruption import FILLS, Corruption
+from gannext.training.module import running_average
 from test_maps import spotted
 
 
@@ -37,21 +38,32 @@ def test_it_finds_the_spots_and_shows_them(judged: Path, gannext: Command, parts
     assert found.anomaly_map[mask].mean() > 10 * found.anomaly_map[~mask].mean()
 
 
-def test_the_rate_rises_and_falls_and_the_averaged_weights_detect(judged: Path) -> None:
-    recipe = RECIPES["robust-textures"]
-    rates = [recipe.learning_rate(step, 200) for step in range(200)]
-    assert rates[0] == pytest.approx(recipe.lr / recipe.warm_up, rel=0.01) and max(rates) < recipe.lr
-    assert int(np.argmax(rates)) == recipe.warm_up - 1 and rates[-1] < 1e-3 * recipe.lr
+def test_the_rate_rises_and_stays_or_falls_and_the_averaged_weights_detect(judged: Path) -> None:
+    stays, falls = RECIPES["robust-textures"], RECIPES["robust-objects"]
+    rates = [falls.learning_rate(step, 200) for step in range(200)]
+    assert rates[0] == pytest.approx(falls.lr / falls.warm_up, rel=0.01) and max(rates) < falls.lr
+    assert int(np.argmax(rates)) == falls.warm_up - 1 and rates[-1] < 1e-3 * falls.lr
+    assert stays.learning_rate(0, 200) < stays.learning_rate(stays.warm_up, 200) == stays.learning_rate(199, 200) == stays.lr
     assert RECIPES["published"].learning_rate(0, 5) == RECIPES["published"].learning_rate(4, 5) == 2e-4
     with (judged / "metrics.csv").open(newline="") as file:
         logged = [float(row["lr"]) for row in csv.DictReader(file)]
-    assert logged[-1] < 0.01 * max(logged)
+    assert logged[-1] == pytest.approx(stays.lr)
 
     state = torch.load(judged / "last.ckpt", weights_only=True)["state_dict"]
     detecting = Detector.load(judged / "detector.gannext").discriminator.state_dict()
     name = "body.stem_in.0.weight"
     assert torch.equal(detecting[name], state[f"averages.1.module.{name}"])
     assert not torch.equal(detecting[name], state[f"discriminator.{name}"])
+
+
+def test_a_running_average_begins_as_a_mean_and_goes_on_as_an_exponential_one() -> None:
+    average, count = [torch.zeros(1), torch.tensor(0)], torch.tensor(0)
+    for number in range(1, 21):
+        running_average(0.995)(average, [torch.full((1,), float(number)), torch.tensor(number)], count + number)
+    assert 10.0 < float(average[0]) < 20.0 and int(average[1]) == 20
+    before = float(average[0])
+    running_average(0.995)(average, [torch.tensor([before + 1.0]), torch.tensor(21)], torch.tensor(10_000))
+    assert float(average[0]) - before == pytest.approx(0.005, rel=0.01)
 
 
 @pytest.mark.parametrize("shape", [(40, 1, 64, 64), (40, 3, 48, 80)])

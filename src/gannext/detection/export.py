@@ -16,6 +16,7 @@ from gannext import __version__
 from gannext.detection.detector import Detector
 from gannext.detection.fold import folded
 from gannext.detection.maps import MAPS
+from gannext.detection.memory import NeighbourScoring
 from gannext.detection.precision import PRECISIONS, halve_weights, quantise
 from gannext.detection.resize import resize_bytes
 from gannext.detection.score import denormalise, normalise, score_batch
@@ -81,15 +82,17 @@ def export_detector(
         openvino: make OpenVINO's files, .xml and .bin, rather than ONNX's one.
 
     Raises:
-        InputError: a package is missing, int8 is asked for without images, bf16 without OpenVINO, or either of a judge.
+        InputError: a package is missing, int8 is asked for without images or of a judge, or bf16 without OpenVINO or of a
+            robust recipe's detector.
     """
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
-    if precision in ("bf16", "int8") and isinstance(detector.discriminator, Judge):
-        raise InputError(  # int8 moved its scores by a third and more; in bfloat16 OpenVINO took a minute a batch
-            f"a detector with a per-pixel judge, as the robust recipe makes it, cannot be exported in {precision}: "
-            "take fp16 or fp32"
-        )
+    judge, memory = isinstance(detector.discriminator, Judge), isinstance(detector.scoring, NeighbourScoring)
+    if (precision == "int8" and judge) or (precision == "bf16" and (judge or memory)):
+        # int8 moved a judge's scores by a third and more; its filters in bfloat16 took OpenVINO a minute a batch, and a
+        # memory's are the same
+        recipe = "robust-textures" if judge else "robust-objects"
+        raise InputError(f"a detector that the recipe {recipe} made cannot be exported in {precision}: take fp16 or fp32")
     if precision == "bf16" and not openvino:
         raise InputError("only OpenVINO computes in bf16: export to .xml, or take fp16")
     model = to_onnx(detector)

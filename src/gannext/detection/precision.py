@@ -36,9 +36,10 @@ def halve_weights(model: "ModelProto") -> None:
 
 
 def quantise(model: "ModelProto", images: Iterable[Pixels], channels: int) -> "ModelProto":
-    """A graph whose convolutions and linear layers compute with 8-bit numbers, each of a range that the images show.
+    """A graph whose networks' convolutions and linear layers compute with 8-bit numbers, each of a range that the images show.
 
-    Those that take in an image or give one out stay as they are: the score is a small difference between images.
+    Those that take in an image or give one out stay as they are: the score is a small difference between images. So do a
+    score's own filters and memory, where small differences count too.
 
     Args:
         model: the graph in 32 bits.
@@ -91,12 +92,15 @@ def kept_whole(model: "ModelProto", channels: int) -> list[str]:
     """Names of the nodes that are not quantised."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer if tensor.data_type == 1}
 
-    def takes_or_makes_images(node: "NodeProto") -> bool:
-        shape = shapes.get(node.input[1])
-        if shape is None or len(shape) < 2:
+    def stays(node: "NodeProto") -> bool:
+        name, is_conv = node.input[1], node.op_type == "Conv"
+        shape = shapes.get(name)
+        if shape is None or len(shape) < 2 or name.startswith("scoring."):
             return True  # not of weights: attention, the resize, and the parts of a score
+        if is_conv and not name.startswith(("generator.", "discriminator.")):
+            return True  # a fixed filter
         groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-        return node.op_type == "Conv" and groups == 1 and channels in shape[:2]
+        return is_conv and groups == 1 and channels in shape[:2]
 
     linear = [node for node in model.graph.node if node.op_type in ("Conv", "MatMul", "Gemm")]
-    return [node.name for node in linear if takes_or_makes_images(node)]
+    return [node.name for node in linear if stays(node)]
