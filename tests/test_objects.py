@@ -18,7 +18,7 @@ from gannext.cli.main import main
 from gannext.data import DataConfig, load_split
 from gannext.data.images import MemoryImages
 from gannext.detection import Neighbours, NeighbourScoring, describe, export_detector, normalise
-from gannext.detection.memory import distances, side_by_side, whitening
+from gannext.detection.memory import RIDGE, distances, side_by_side, whitening
 from gannext.networks import PROJECTED, NetworkConfig, layout, turned
 from gannext.training import RECIPES, kind_of
 from gannext.training.contrast import TEMPERATURE, contrastive_loss
@@ -103,14 +103,16 @@ def test_the_parts_of_the_score_are_what_they_are_called(run: Path) -> None:
     np.testing.assert_allclose(parts[:, 3], np.log((x - described.x_hat).abs().mean((1, 2, 3)).numpy()), rtol=1e-4)
 
 
-def test_whitened_directions_have_the_variance_one() -> None:
+@pytest.mark.parametrize("images", [500, 8])  # more than there are dimensions, and fewer
+def test_whitened_directions_have_the_variance_one_but_for_the_ridge(images: int) -> None:
     torch.manual_seed(0)
-    x = torch.randn(500, 12) @ torch.randn(12, 12)
+    x = torch.randn(images, 12) @ torch.randn(12, 12)
     centred = x - x.mean(0)
-    matrix = whitening(centred, 5)
-    covariance = matrix.T @ (centred.T @ centred / len(x)) @ matrix
-    assert matrix.shape == (12, 5) and (covariance - torch.diag(covariance.diagonal())).abs().max() < 1e-4
-    assert covariance.diagonal().min() > 0.8 and covariance.diagonal().max() < 1.0
+    covariance = centred.T @ centred / len(x)
+    greatest = torch.linalg.eigvalsh(covariance)[-5:]
+    whitened = whitening(centred, 5).T @ covariance @ whitening(centred, 5)
+    expected = greatest / (greatest + RIDGE * greatest.mean())
+    assert torch.allclose(whitened, torch.diag(expected), atol=1e-4)
     assert whitening(centred[:3], 5).shape == (12, 2) and bool(torch.isfinite(whitening(torch.zeros(4, 12), 5)).all())
 
 

@@ -165,10 +165,13 @@ def side_by_side(described: Tensor) -> Tensor:
 def whitening(centred: Tensor, directions: int) -> Tensor:
     """A matrix (L, K) that takes centred vectors (M, L) to their K greatest principal directions, each of variance 1 but for
     a ridge that keeps the least of them from becoming noise."""
-    covariance = (centred.T @ centred / len(centred)).double().cpu()
-    values, vectors = torch.linalg.eigh(covariance)  # the least first
-    kept = min(directions, len(centred) - 1, len(values))
+    x = centred.double().cpu()
+    few = len(x) < x.shape[1]  # then the images' scalar products are the smaller matrix, of the same principal directions
+    values, vectors = torch.linalg.eigh((x @ x.T if few else x.T @ x) / len(x))  # the least first
+    kept = min(directions, len(x) - 1, len(values))
     values, vectors = values[-kept:], vectors[:, -kept:]
+    if few:
+        vectors = F.normalize(x.T @ vectors, dim=0)
     scale = (values + RIDGE * values.mean()).clamp_min(SMALLEST).rsqrt()
     return (vectors * scale).to(centred)
 
