@@ -1,5 +1,6 @@
 """Exported files: they judge as the detector does, at every size and by every engine, and are believed only when whole."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from conftest import Command, picture, write_pictures
 from gannext import Detector
 from gannext.cli import export as export_command
 from gannext.detection import Neighbours, NeighbourScoring, calibrate, export_detector, score_batch
+from gannext.detection.export import to_onnx
 from gannext.detection.fold import folded
 from gannext.detection.resize import resize_bytes
 from gannext.networks import MODELS
@@ -126,9 +128,11 @@ def test_an_exported_file_judges_as_its_detector_does(kind: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("kind", "channels"), [("gannext", 1), ("gannext", 3), *((k, c) for k in ROBUST for c in (1, 3))])
-def test_tiles_and_greys_and_openvino(kind: str, channels: int, tmp_path: Path) -> None:
+def test_tiles_and_greys_and_openvino(kind: str, channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = random_detector(kind, channels)
     detector.tiling = Tiling(60, 0.3)
+    graph = to_onnx(detector)  # once for both files
+    monkeypatch.setattr("gannext.detection.export.to_onnx", lambda _: copy.deepcopy(graph))
     expected = detector.predict(noise(150, 170, 3), reconstruct=True, maps=True)[0]
     for file in ("d.onnx", "d.xml"):
         path = saved(export_detector(detector, openvino=file.endswith("xml")), tmp_path / file)

@@ -1,7 +1,9 @@
 """The robust recipe for whole objects: its discriminator, its score by memory, and a detector through the command line."""
 
+import copy
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from gannext.cli.main import main
 from gannext.data import DataConfig, load_split
 from gannext.data.images import MemoryImages
 from gannext.detection import Neighbours, NeighbourScoring, describe, export_detector, normalise
+from gannext.detection.export import to_onnx
 from gannext.detection.memory import RIDGE, distances, side_by_side, whitening
 from gannext.networks import PROJECTED, NetworkConfig, layout, turned
 from gannext.training import RECIPES, kind_of
@@ -36,34 +39,42 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next((output / "gannext" / "digits").iterdir())
 
 
+@pytest.fixture(scope="module")
+def traced(run: Path) -> Iterator[Detector]:
+    """Its detector, whose graph is made once for all exports."""
+    detector = Detector.load(run / "detector.gannext")
+    graph = to_onnx(detector)
+    with pytest.MonkeyPatch.context() as patch:
+        made = lambda other: copy.deepcopy(graph) if other is detector else to_onnx(other)  # noqa: E731
+        patch.setattr("gannext.detection.export.to_onnx", made)
+        yield detector
+
+
 def test_the_default_recipe_knows_objects_and_beats_the_floor_it_stands_on(run: Path) -> None:
     detector = Detector.load(run / "detector.gannext")
     assert detector.provenance["recipe"]["name"] == "robust-objects" and isinstance(detector.scoring, NeighbourScoring)
     assert json.loads((run / "evaluation.json").read_text())["honest"]["auroc"] > 0.9
 
 
-def test_a_detector_remembers_what_it_was_saved_with(run: Path, tmp_path: Path) -> None:
-    detector = Detector.load(run / "detector.gannext")
+def test_a_detector_remembers_what_it_was_saved_with(traced: Detector, tmp_path: Path) -> None:
     images = [np.asarray(picture(seed).convert("L")) for seed in range(5)]
-    together = [p.score for p in detector.predict(images, reconstruct=True, maps=True)]
-    alone = [detector.predict(image)[0].score for image in images]
+    together = [p.score for p in traced.predict(images, reconstruct=True, maps=True)]
+    alone = [traced.predict(image)[0].score for image in images]
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-4)
-    export_detector(detector).save(tmp_path / "copy.onnx")
+    export_detector(traced).save(tmp_path / "copy.onnx")
     exported = [p.score for p in gannext.load(tmp_path / "copy.onnx").predict(images)]
     np.testing.assert_allclose(exported, together, rtol=1e-4, atol=1e-4)
-    detector.save(tmp_path / "copy.gannext")
+    traced.save(tmp_path / "copy.gannext")
     again = [p.score for p in Detector.load(tmp_path / "copy.gannext").predict(images)]
     np.testing.assert_allclose(again, together, rtol=1e-6)
 
 
-def test_eight_bits_leave_the_fixed_filters_and_the_memory_alone(run: Path, tmp_path: Path) -> None:
-    detector = Detector.load(run / "detector.gannext")
+def test_eight_bits_leave_the_fixed_filters_and_the_memory_alone(traced: Detector, tmp_path: Path) -> None:
     split = load_split(DataConfig("digits", abnormal_class="0", channels=1))
     held_out, images = (p.permute(0, 2, 3, 1).numpy() for p in (split.held_out.pixels, split.test.pixels[::10]))
-    export_detector(detector, "int8", [held_out]).save(tmp_path / "small.onnx")
-    whole, small = (
-        np.array([p.score for p in d.predict(list(images))]) for d in (detector, gannext.load(tmp_path / "small.onnx"))
-    )
+    export_detector(traced, "int8", [held_out]).save(tmp_path / "small.onnx")
+    both = traced, gannext.load(tmp_path / "small.onnx")
+    whole, small = (np.array([p.score for p in one.predict(list(images))]) for one in both)
     assert np.corrcoef(whole, small)[0, 1] > 0.98 and np.abs(whole - small).mean() < 0.2 * whole.std()
 
 
