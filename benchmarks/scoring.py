@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from gannext import Detector
-from gannext.detection import JudgeScoring, Neighbours, NeighbourScoring, export_detector, slow_in_bf16
+from gannext.detection import JudgeScoring, Neighbours, NeighbourScoring, export_detector, precisions_of, slow_in_bf16
 from gannext.detection.score import describe
 from gannext.runtime import Calibration, Exported, Pixels, Predictor
 from gannext.training import RECIPES
@@ -100,10 +100,8 @@ def contestants(detector: Detector, threads: int) -> dict[str, Score]:
     """Everything that scores, by name."""
     examples = pictures(CALIBRATION, detector.size[0], seed=1)
     found: dict[str, Score] = {PLAIN: Plain(detector), "Detector": lambda pixels: detector.look(pixels).scores}
-    precisions = ["fp32"]
-    if not isinstance(detector.scoring, JudgeScoring):
-        memory = isinstance(detector.scoring, NeighbourScoring)
-        precisions += ["int8"] if memory or slow_in_bf16() else ["bf16", "int8"]
+    useless = {"fp16"} | ({"bf16"} if slow_in_bf16() else set())  # processors compute as in fp32, or more slowly
+    precisions = [p for p in precisions_of(detector) if p not in useless]
     for precision in precisions:
         for openvino, name in ((False, "ONNX Runtime"), (True, "OpenVINO"))[precision == "bf16" :]:
             content = export_detector(detector, precision, [examples], openvino=openvino)

@@ -3,7 +3,7 @@
 from gannext.detection.calibrate import calibrate, calibrate_tiles
 from gannext.detection.detector import Detector
 from gannext.detection.device import find_device, slow_in_bf16
-from gannext.detection.export import export_detector
+from gannext.detection.export import export_detector, precisions_of
 from gannext.detection.maps import MAPS, AnomalyMap, MapKind
 from gannext.detection.memory import Neighbours, NeighbourScoring
 from gannext.detection.precision import PRECISIONS
@@ -29,6 +29,7 @@ __all__ = [
     "export_detector",
     "find_device",
     "normalise",
+    "precisions_of",
     "score_batch",
     "score_batches",
     "slow_in_bf16",

@@ -87,12 +87,8 @@ def export_detector(
     """
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
-    judge, memory = isinstance(detector.discriminator, Judge), isinstance(detector.scoring, NeighbourScoring)
-    if (precision == "int8" and judge) or (precision == "bf16" and (judge or memory)):
-        # int8 moved a judge's scores by a third and more; its filters in bfloat16 took OpenVINO a minute a batch, and a
-        # memory's are the same
-        recipe = "robust-textures" if judge else "robust-objects"
-        raise InputError(f"a detector that the recipe {recipe} made cannot be exported in {precision}: take fp16 or fp32")
+    if precision not in (possible := precisions_of(detector)):
+        raise InputError(f"detectors of this recipe cannot be exported in {precision}: take {' or '.join(possible)}")
     if precision == "bf16" and not openvino:
         raise InputError("only OpenVINO computes in bf16: export to .xml, or take fp16")
     model = to_onnx(detector)
@@ -105,6 +101,19 @@ def export_detector(
     if openvino:
         return as_openvino(model, metadata)
     return ExportedContent(metadata, seal_graph(model.SerializeToString(), metadata))
+
+
+def precisions_of(detector: Detector) -> tuple[str, ...]:
+    """Those of PRECISIONS that a detector can be exported in.
+
+    Fixed filters and their logarithms want 32 bits: in bfloat16 OpenVINO took a minute a batch for a judge's, and a memory's
+    are the same. In int8 a memory's stay as they are; a judge's scores moved by a third and more.
+    """
+    if isinstance(detector.discriminator, Judge):
+        return "fp32", "fp16"
+    if isinstance(detector.scoring, NeighbourScoring):
+        return "fp32", "fp16", "int8"
+    return PRECISIONS
 
 
 def metadata_of(detector: Detector, precision: str) -> dict[str, Any]:

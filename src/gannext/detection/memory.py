@@ -54,8 +54,7 @@ class NeighbourScoring(nn.Module):
         real      minus the discriminator's logit
         restored  log mean |x - x̂|, where the generator saw a thumbnail of x alone
 
-    The two memories err differently. Learned features tell apart what differs in shape; fixed ones, by what is usual in
-    an image's neighbourhood, what has the common shape and other detail.
+    The two memories err differently, which is why there are two: docs/robust.md.
 
     Args:
         plan: the weights, and how many neighbours.
