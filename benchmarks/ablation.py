@@ -9,30 +9,71 @@ trained again without it. A row that the table has already is not run again.
 
 import argparse
 import csv
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from gannext.data import DATASETS, DataConfig, Split, find_class, load_split
 from gannext.detection import Detector, Neighbours, NeighbourScoring
 from gannext.evaluation import measure
 from gannext.runtime import write_text
-from gannext.training import RECIPES, Recipe, TrainConfig, fit, length_of_training
+from gannext.training import RECIPES, Recipe, TrainConfig, fit, length_of_training, objective
+from gannext.training.contrast import contrastive_loss
+from gannext.training.views import jittered
 
 TRAIN, NORMAL, ABNORMAL = 5120, 1500, 1000
 FULL = RECIPES["robust-objects"]
 PARTS = ("features", "detail", "real", "restored")
-TRAININGS: dict[str, Recipe] = {
-    "all of it": FULL,
-    "G does not care for D (no adversarial, no latent loss)": replace(FULL, w_adv=0.0, w_lat=0.0),
-    "G sees the whole image, not a thumbnail": replace(FULL, generator={**FULL.generator, "thumbnail": 0}),
-    "constant learning rate": replace(FULL, warm_up=0, cosine=False),
-    "half as many steps": replace(FULL, steps=FULL.steps // 2),
-    "twice as many steps": replace(FULL, steps=FULL.steps * 2),
+
+
+@dataclass(frozen=True)
+class Without:
+    """A training that lacks something: another recipe, or something else under a name in `gannext.training.objective`."""
+
+    recipe: Recipe = FULL
+    objective: Mapping[str, Any] = field(default_factory=dict)
+
+
+def no_contrast(z: Tensor, identities: Tensor, others: Tensor) -> Tensor:
+    """Nothing attracts or repels."""
+    return 0.0 * z.sum()
+
+
+def upright_alone(z: Tensor, identities: Tensor, others: Tensor) -> Tensor:
+    """Turned copies, the second half of the views, neither attract nor repel."""
+    half = len(z) // 2
+    return contrastive_loss(z[:half], identities[:half], others)
+
+
+def no_restorations(z: Tensor, identities: Tensor, others: Tensor) -> Tensor:
+    """The generator's restorations do not repel."""
+    return contrastive_loss(z, identities, others[:0])
+
+
+NO_TURNS = SimpleNamespace(**{**vars(F), "cross_entropy": lambda logits, target: 0.0 * logits.sum()})
+WHOLE = {**FULL.generator, "thumbnail": 0}
+NO_LOGIT = Neighbours(real=0.0)
+TRAININGS: dict[str, Without] = {
+    "all of it": Without(),
+    "D: no views to attract or repel (NT-Xent)": Without(objective={"contrastive_loss": no_contrast}),
+    "D: turned copies do not repel": Without(objective={"contrastive_loss": upright_alone}),
+    "D: restorations do not repel": Without(objective={"contrastive_loss": no_restorations}),
+    "D: no quarter turns to count": Without(objective={"F": NO_TURNS}),
+    "D: no real or restored to tell (nor G to fool it)": Without(replace(FULL, w_adv=0.0, scoring=NO_LOGIT), {"REAL": 0.0}),
+    "D: views moved a little, and nothing else": Without(objective={"view": jittered}),
+    "G: does not care for D (adversarial, latent)": Without(replace(FULL, w_adv=0.0, w_lat=0.0)),
+    "G: sees the whole image, not a thumbnail": Without(replace(FULL, generator=WHOLE)),
+    "no warm-up, no cosine": Without(replace(FULL, warm_up=0, cosine=False)),
 }
 
 
@@ -48,11 +89,13 @@ def development_split(dataset: str, abnormal_class: str) -> Split:
     return replace(whole, train=train, test=test, labels=labels, kinds=["" for _ in labels])
 
 
-def trained(recipe: Recipe, split: Split, seed: int, dataset: str) -> Detector:
-    """A detector, by a recipe that may lack something."""
+def trained(without: Without, split: Split, seed: int, dataset: str) -> Detector:
+    """A detector, by a training that may lack something."""
+    recipe = without.recipe
     networks = recipe.networks("gannext", (32, 32), DATASETS[dataset].channels, {})
     epochs, steps = length_of_training(networks, recipe, dataset, len(split.train), None, None)
-    with TemporaryDirectory() as folder:
+    instead = patch.multiple(objective, **without.objective) if without.objective else nullcontext()
+    with TemporaryDirectory() as folder, instead:
         config = TrainConfig(networks, recipe, epochs, seed=seed, accelerator="cpu", max_steps=steps)
         return fit(config, split, Path(folder), progress=False)
 
@@ -88,11 +131,11 @@ def main() -> None:
         for name in args.classes.split(","):
             abnormal = DATASETS[args.dataset].classes[find_class(args.dataset, name)]
             split = development_split(args.dataset, abnormal)
-            for training, recipe in TRAININGS.items():
+            for training, without in TRAININGS.items():
                 key = {"dataset": args.dataset, "class": abnormal, "seed": str(seed)}
                 if any(row == {**row, **key, "recipe": training} for row in rows):
                     continue
-                for variant, detector in variants(training, trained(recipe, split, seed, args.dataset)):
+                for variant, detector in variants(training, trained(without, split, seed, args.dataset)):
                     metrics = measure(detector.score_batches(split.test.pixels.split(500)), split.labels, np.inf)  # type: ignore[attr-defined]
                     rows.append({**key, "recipe": variant, "auroc": f"{metrics.auroc:.4f}"})
                     print(*rows[-1].values(), sep="  ", flush=True)
@@ -111,7 +154,7 @@ def report(rows: list[dict[str, str]]) -> None:
     for recipe in dict.fromkeys(row["recipe"] for row in rows):
         seeds = sorted({row["seed"] for row in rows if row["recipe"] == recipe})
         means = [np.mean([float(r["auroc"]) for r in rows if (r["recipe"], r["seed"]) == (recipe, s)]) for s in seeds]
-        print(f"{recipe:60} {np.mean(means):.3f} ± {np.std(means, ddof=len(means) > 1):.3f}  ({len(seeds)} seeds)")
+        print(f"{recipe:52} {np.mean(means):.3f} ± {np.std(means, ddof=len(means) > 1):.3f}  ({len(seeds)} seeds)")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The Detector and its file: the same score whatever the batch, and nothing believed of a file that was altered."""
 
+import hashlib
 import io
 import json
 import os
@@ -157,6 +158,15 @@ def newer(source: Path, target: Path) -> Path:
     return repacked(source, target, metadata=metadata_of(source, format_version=99, gannext_version="9.0"))
 
 
+def of_another_score(source: Path, target: Path) -> Path:
+    """As another version's file, whose score has a part that this version does not know; its checksums are right."""
+    metadata = metadata_of(source, scoring={"kind": "neighbours", "shape": 1.0}, gannext_version="0.0.1")
+    with zipfile.ZipFile(source) as archive:
+        weights = archive.read("weights.safetensors")
+    sums = {"metadata.json": hashlib.sha256(metadata).hexdigest(), "weights.safetensors": hashlib.sha256(weights).hexdigest()}
+    return repacked(source, target, metadata=metadata, sha256=json.dumps(sums).encode())
+
+
 class Exploit:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.system, ("touch /tmp/gannext-was-exploited",)
@@ -190,6 +200,7 @@ def nothing(source: Path, target: Path) -> Path:
         (strangely_packed, "damaged (That compression method is not supported"),
         (lower_threshold, "altered"),
         (newer, "upgrade gannext"),
+        (of_another_score, "made by gannext 0.0.1"),
         (a_pickle, "pickle"),
         (a_torch_file, "pickle"),
         (a_picture, "no GanNeXt detector"),

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gannext import __version__
 from gannext.detection.device import find_device
 from gannext.detection.file import read_detector, write_detector
 from gannext.detection.fold import folded
@@ -85,7 +86,7 @@ class Detector(Predictor):
             device: where the networks shall run, as `find_device` names it.
 
         Raises:
-            InputError: the file is missing, no detector, damaged, altered, or of a newer version; or
+            InputError: the file is missing, no detector, damaged, altered, or of another version; or
                 the device is not there.
         """
         content = read_detector(path)
@@ -103,7 +104,11 @@ class Detector(Predictor):
             anomaly_map = read_anomaly_map(metadata["anomaly_map"]) if metadata.get("anomaly_map") else None
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise InputError(f"{path} is damaged ({reason}): train or copy it again") from None
+            # The checksums hold, so that this is no damage: the code has changed since.
+            raise InputError(
+                f"{path} was made by gannext {metadata.get('gannext_version')}, and this gannext {__version__} cannot use it "
+                f"({reason}): train it again"
+            ) from None
         provenance = metadata.get("provenance")
         detector = cls(config, generator, discriminator, scoring, calibration, provenance, tiling, anomaly_map)
         return detector.to(find_device(device))

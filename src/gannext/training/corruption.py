@@ -28,12 +28,14 @@ class Corruption:
         fills: keys of FILLS, each as likely as the others.
         sites: least and greatest number of regions in an image.
         clean: share of images that stay as they are.
+        lines: share of regions that are thin, bent lines; the others are spots.
         visible: a region whose pixels change by less on average, in [-1, 1], is left out.
     """
 
     fills: tuple[str, ...] = ("paste", "tone", "blur", "flat", "noise")
     sites: tuple[int, int] = (1, 4)
     clean: float = 0.1
+    lines: float = 0.3
     visible: float = 0.03
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,7 +52,7 @@ class Corruption:
         y, mask = x.clone(), x.new_zeros(n, 1, *x.shape[-2:])
         if not len(image):
             return y, mask
-        cover = covers(len(image), (x.shape[-2], x.shape[-1]), device)
+        cover = covers(len(image), (x.shape[-2], x.shape[-1]), device, self.lines)
         cover = torch.where(cover < LEAST_COVER, 0.0, cover)
         filled = self._fills(x, image)
         for number in range(most):
@@ -106,15 +108,15 @@ def smooth_noise(n: int, size: tuple[int, int], bumps: tuple[int, int], device: 
     return fine / fine.std((2, 3), keepdim=True).clamp(min=1e-3)
 
 
-def covers(n: int, size: tuple[int, int], device: torch.device) -> Tensor:
+def covers(n: int, size: tuple[int, int], device: torch.device, lines: float) -> Tensor:
     """How much of each pixel a region covers, (n, 1, H, W) in [0, 1].
 
-    A region is a capsule, all within some distance of a segment: three in ten are thin, bent lines, the
+    A region is a capsule, all within some distance of a segment: a share of `lines` are thin, bent lines, the
     others spots; its outline is wavy, and more or less soft.
     """
     height, width = size
     unit = min(size) / UNIT
-    line = chance(n, 0.3, device)
+    line = chance(n, lines, device)
     radius = unit * torch.where(line, log_uniform(n, 0.6, 2.0, device), log_uniform(n, 2.5, 16.0, device))
     half_length = unit * torch.where(line, log_uniform(n, 4.0, 32.0, device), uniform(n, 0.0, 8.0, device))
     bend = torch.where(line, uniform(n, -0.5, 0.5, device) / half_length.clamp(min=1.0), 0.0)
