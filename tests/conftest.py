@@ -1,16 +1,20 @@
 """What the tests share: the command line in this process, small folders of pictures, a small trained detector."""
 
+import copy
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from gannext import Detector
 from gannext.cli.main import main
+from gannext.detection.export import to_onnx
 
 # What a test trains is then the same on any number of cores, and too small to gain by them; subprocesses inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -97,8 +101,27 @@ def detector_file(trained: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported_file(detector_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def graph(detector_file: Path) -> Any:
+    """The small trained detector's ONNX graph: tracing it takes ten seconds, and every export of it has the same."""
+    return to_onnx(Detector.load(detector_file))
+
+
+def share(graph: Any, patch: pytest.MonkeyPatch) -> None:
+    """From here on, whatever is exported has that graph."""
+    patch.setattr("gannext.detection.export.to_onnx", lambda _: copy.deepcopy(graph))
+
+
+@pytest.fixture
+def traced_once(graph: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that export the small trained detector, and no other."""
+    share(graph, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def exported_file(detector_file: Path, graph: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small trained detector as an ONNX file, made through the command line."""
     path = tmp_path_factory.mktemp("exported") / "part.onnx"
-    assert main(["export", str(detector_file), "-o", str(path)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        share(graph, patch)
+        assert main(["export", str(detector_file), "-o", str(path)]) == 0
     return path

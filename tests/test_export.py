@@ -221,6 +221,7 @@ def test_any_tool_can_read_the_metadata(exported_file: Path, detector_file: Path
     assert [output.shape for output in session.get_outputs()] == [["N"], ["N", 32, 32, 3], ["N", 32, 32]]
 
 
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize(
     ("precision", "ending"), [("fp16", "onnx"), ("int8", "onnx"), ("fp16", "xml"), ("bf16", "xml"), ("int8", "xml")]
 )
@@ -239,6 +240,7 @@ def test_what_a_lower_precision_costs_is_measured(
         assert path.stat().st_size < exported_file.stat().st_size
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_a_change_that_is_too_large_is_refused_unless_forced(
     detector_file: Path, parts: Path, gannext: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ def test_openvino_s_two_files_belong_together(gannext: Command, tmp_path: Path) 
     assert outcome.code == 2 and "not beside it" in outcome.err
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_what_cannot_be_done_is_a_sentence(
     exported_file: Path, detector_file: Path, gannext: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
