@@ -1,6 +1,7 @@
 """What each ingredient of the robust recipe for objects is worth, on a development split of Fashion-MNIST.
 
-    python benchmarks/ablation.py --classes t-shirt,coat,shirt,sneaker --seeds 0,1,2
+    python benchmarks/ablation.py
+    python benchmarks/ablation.py --classes trouser,pullover,dress,sandal,bag,boot --seeds 0,1 --only all,NT-Xent,quarter
 
 The test split is never touched: stand-in anomalies are the left-out class's images of the training split, and the normal
 images come from there too. A part of the score is left out of a finished detector; whatever concerns the training is
@@ -33,6 +34,7 @@ from gannext.training.views import jittered
 
 TRAIN, NORMAL, ABNORMAL = 5120, 1500, 1000
 FULL = RECIPES["robust-objects"]
+HARD = ("t-shirt", "coat", "shirt", "sneaker")
 PARTS = ("features", "detail", "real", "restored")
 
 
@@ -119,8 +121,9 @@ def main() -> None:
     """Runs what is missing and writes the table after each training."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="fashion_mnist")
-    parser.add_argument("--classes", default="t-shirt,coat,shirt,sneaker")
+    parser.add_argument("--classes", default=",".join(HARD))
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--only", default="", help="trainings whose names contain one of these words, by commas; all")
     parser.add_argument("--output", type=Path, default=Path("results/ablation/objects.csv"))
     args = parser.parse_args()
     rows: list[dict[str, str]] = []
@@ -132,6 +135,8 @@ def main() -> None:
             abnormal = DATASETS[args.dataset].classes[find_class(args.dataset, name)]
             split = development_split(args.dataset, abnormal)
             for training, without in TRAININGS.items():
+                if not any(word in training for word in args.only.split(",")):
+                    continue
                 key = {"dataset": args.dataset, "class": abnormal, "seed": str(seed)}
                 if any(row == {**row, **key, "recipe": training} for row in rows):
                     continue
@@ -140,7 +145,8 @@ def main() -> None:
                     rows.append({**key, "recipe": variant, "auroc": f"{metrics.auroc:.4f}"})
                     print(*rows[-1].values(), sep="  ", flush=True)
                 write(args.output, rows)
-    report(rows)
+    others = tuple(name for name in DATASETS[args.dataset].classes if name not in HARD)
+    report(rows, "class", {", ".join(HARD): HARD, "the others": others})
 
 
 def write(path: Path, rows: list[dict[str, str]]) -> None:
@@ -149,12 +155,24 @@ def write(path: Path, rows: list[dict[str, str]]) -> None:
     write_text(path, "\n".join([",".join(rows[0]), *(",".join(f'"{v}"' for v in row.values()) for row in rows)]) + "\n")
 
 
-def report(rows: list[dict[str, str]]) -> None:
-    """Prints, for each variant, the mean over the classes: its mean and standard deviation over seeds."""
+def report(rows: list[dict[str, str]], column: str, groups: Mapping[str, tuple[str, ...]]) -> None:
+    """Prints a table in Markdown: for each training and group, the mean over the group's members, and that over seeds.
+
+    Args:
+        rows: the table's.
+        column: where the members stand, such as "class".
+        groups: by name, their members. A seed that lacks one of them does not count.
+    """
+    print("", f"| without | {' | '.join(groups)} |", "|---" * (len(groups) + 1) + "|", sep="\n")
     for recipe in dict.fromkeys(row["recipe"] for row in rows):
-        seeds = sorted({row["seed"] for row in rows if row["recipe"] == recipe})
-        means = [np.mean([float(r["auroc"]) for r in rows if (r["recipe"], r["seed"]) == (recipe, s)]) for s in seeds]
-        print(f"{recipe:52} {np.mean(means):.3f} ± {np.std(means, ddof=len(means) > 1):.3f}  ({len(seeds)} seeds)")
+        found = {(row["seed"], row[column]): float(row["auroc"]) for row in rows if row["recipe"] == recipe}
+        cells = []
+        for members in groups.values():
+            seeds = [seed for seed in sorted({seed for seed, _ in found}) if all((seed, m) in found for m in members)]
+            means = [np.mean([found[seed, member] for member in members]) for seed in seeds]
+            spread = f" ± {np.std(means, ddof=1):.3f}" if len(means) > 1 else ""
+            cells.append(f"{np.mean(means):.3f}{spread} ({len(seeds)})" if seeds else "")
+        print(f"| {recipe} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -100,6 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--textures", default="gravel,grass")
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--only", default="", help="trainings whose names contain one of these words, by commas; all")
     parser.add_argument("--budget", type=float, default=BUDGET / 2, help="multiply-accumulates a training; half of the demo's")
     parser.add_argument("--output", type=Path, default=Path("results/ablation/textures.csv"))
     args = parser.parse_args()
@@ -113,6 +114,8 @@ def main() -> None:
                 split = development_split(texture, int(seed), Path(folder))
                 kinds = np.array(split.kinds)
                 for training, lacking in TRAININGS.items():
+                    if not any(word in training for word in args.only.split(",")):
+                        continue
                     key = {"texture": texture, "seed": seed, "recipe": training}
                     if any(row == {**row, **key} for row in rows):
                         continue
@@ -124,15 +127,18 @@ def main() -> None:
                     rows.append(row)
                     print(*row.values(), sep="  ", flush=True)
                     write(args.output, rows)
-    report(rows)
-    unseen(rows)
+    textures = tuple(args.textures.split(","))
+    report(rows, "texture", {"all": textures, **{texture: (texture,) for texture in textures}})
+    if not args.only:
+        unseen(rows)
 
 
 def unseen(rows: list[dict[str, str]]) -> None:
-    """Prints, for each kind of defect, how well it is found by trainings that have met the like of it, and that have not."""
+    """Prints how well each kind of defect is found by trainings that have met the like of it, and by those that have not."""
+    print("", "| defect | not met in training | AUROC, met | not met |", "|---|---|---|---|", sep="\n")
     for kind, without in NEAREST.items():
-        met, not_met = ([float(r[kind]) for r in rows if r["recipe"] == recipe] for recipe in ("all of it", without))
-        print(f"{kind:10} {np.mean(met):.3f} met   {np.mean(not_met):.3f} not met   ({without}, {len(not_met)} trainings)")
+        met, not_met = ([float(row[kind]) for row in rows if row["recipe"] == recipe] for recipe in ("all of it", without))
+        print(f"| {kind} | {without.removeprefix('no ')} | {np.mean(met):.3f} | {np.mean(not_met):.3f} |")
 
 
 if __name__ == "__main__":
