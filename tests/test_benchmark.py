@@ -15,7 +15,7 @@ import pytest
 
 from conftest import Command
 from gannext.evaluation import FLOORS
-from gannext.evaluation.benchmark import run_cell
+from gannext.evaluation.benchmark import run_cell, threads_of_each
 from test_data import write_cifar10, write_stl10
 
 TINY = ["--dataset", "digits", "--dim", "4", "--batch-size", "32", "--budget", "2e10", "--device", "cpu"]
@@ -205,3 +205,12 @@ def test_floors_find_what_is_far_from_all_they_know() -> None:
     for name, floor in FLOORS.items():
         scores = floor(train, test, 0)
         assert scores[20:].min() > scores[:20].max(), name
+
+
+@pytest.mark.parametrize(("granted", "jobs", "threads"), [("", 2, 4), ("3", 2, 3), ("16", 2, 4), ("1", 1, 1), ("x", 16, 1)])
+def test_no_process_has_more_threads_than_its_share_or_than_granted(
+    granted: str, jobs: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gannext.evaluation.benchmark.usable_cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", granted)
+    assert threads_of_each(jobs) == threads

@@ -107,8 +107,8 @@ def check_models(models: Sequence[str]) -> None:
 def run_cells(settings: Settings, cells: Sequence[Cell], folder: Path, jobs: int) -> Iterator[Row]:
     """Runs cells, `jobs` of them side by side, and yields their rows as they finish.
 
-    Each job is a process of its own with its share of the processor's cores, so that a cell that takes
-    its process down with it is a failed row, and the others go on.
+    Each job is a process of its own with its share of the processor's cores, or OMP_NUM_THREADS if that is less, so that a
+    cell that takes its process down with it is a failed row, and the others go on.
 
     Args:
         settings: what the cells share.
@@ -119,7 +119,7 @@ def run_cells(settings: Settings, cells: Sequence[Cell], folder: Path, jobs: int
     waiting = deque(cells)
     running: dict[Future[Row], tuple[Cell, ProcessPoolExecutor]] = {}
     idle: list[ProcessPoolExecutor] = []
-    threads = max(1, usable_cores() // jobs)
+    threads = threads_of_each(jobs)
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -143,6 +143,13 @@ def run_cells(settings: Settings, cells: Sequence[Cell], folder: Path, jobs: int
 def usable_cores() -> int:
     """The processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_of_each(jobs: int) -> int:
+    """How many threads each of so many processes computes with."""
+    share, asked = max(1, usable_cores() // jobs), os.environ.get("OMP_NUM_THREADS", "")
+    # More threads than the caller grants would wait for one another: beside another program, 30 times as long was measured.
+    return min(share, int(asked)) if asked.isdecimal() and int(asked) else share
 
 
 def start_worker(threads: int) -> ProcessPoolExecutor:
