@@ -15,7 +15,7 @@ import csv
 import logging
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -76,13 +76,20 @@ def by_rival(model: AnomalibModule, images: Path, seconds: float, root: Path) ->
     model.eval()
     scores, maps = [], []
     with torch.inference_mode():
-        for path, _ in test_images(images):
-            pixels = np.asarray(Image.open(path).convert("RGB"))
-            found = model(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255)
-            scores.append(float(found.pred_score.squeeze()))
+        for some in batched([path for path, _ in test_images(images)]):
+            pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in some])
+            found = model(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
+            scores.append(found.pred_score.flatten().numpy())
             if found.anomaly_map is not None:
-                maps.append(found.anomaly_map.squeeze().numpy())
-    return Trial(took, engine.trainer.global_step, np.array(scores), np.array(maps, np.float32))
+                maps.append(found.anomaly_map.flatten(1).unflatten(1, (SIDE, SIDE)).numpy())
+    return Trial(
+        took, engine.trainer.global_step, np.concatenate(scores), np.concatenate(maps) if maps else np.empty(0, np.float32)
+    )
+
+
+def batched(paths: list[Path], size: int = 25) -> Iterator[list[Path]]:
+    """So many at a time."""
+    return (paths[start : start + size] for start in range(0, len(paths), size))
 
 
 def test_images(root: Path) -> list[tuple[Path, Path | None]]:
