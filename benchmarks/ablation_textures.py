@@ -63,7 +63,6 @@ TRAININGS = {
     "all of it": Lacking(FULL),
     "no lines": corrupted_otherwise(lines=0.0),
     **{f"no `{fill}`": corrupted_otherwise(fills=tuple(f for f in FILLS if f != fill)) for fill in FILLS},
-    "always in the same light": Lacking(FULL, objective={"relit": lambda x: x}),
     "pixels rather than energies": Lacking(
         FULL, networks={"energies": cells, "energy_channels": lambda channels: 4 * channels}
     ),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gannext.networks import Describer
 from gannext.training.contrast import contrastive_loss
 from gannext.training.recipe import Recipe
-from gannext.training.views import jittered, relit, turned_copies, view
+from gannext.training.views import jittered, turned_copies, view
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,13 @@ def ganomaly_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Modu
 
 
 def judge_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Module, x: Tensor) -> Losses:
-    """The judge finds what was corrupted, in whatever light, and the generator restores it.
+    """The judge finds what was corrupted, and the generator restores it.
 
-    With x the images in another light, y those corrupted, m the masks (N, 1, H, W) and J the judge's logits:
-    reconstruction = mean |G(y) - x| over every fourth image, and discriminator = mean of w * BCE(J(y), m), where a
-    corrupted pixel weighs the more the thinner its region is.
+    With y the corrupted images, m their masks (N, 1, H, W) and J the judge's logits: reconstruction =
+    mean |G(y) - x| over every fourth image, and discriminator = mean of w * BCE(J(y), m), where a corrupted
+    pixel weighs the more the thinner its region is.
     """
     assert recipe.corruption is not None
-    x = relit(x)
     y, mask = recipe.corruption(x)
     logit = discriminator(y)
     nothing = logit.new_zeros(())

@@ -23,11 +23,6 @@ def view(x: Tensor) -> Tensor:
     return x + torch.randn_like(x) * each(x, 0.0, 0.1)
 
 
-def relit(x: Tensor) -> Tensor:
-    """Images (N, C, H, W) in [-1, 1], each lighter or darker by up to 0.2. Their contrast stays: it tells scratches."""
-    return (x + each(x, -0.2, 0.2)).clamp(-1.0, 1.0)
-
-
 def turned_copies(x: Tensor) -> tuple[Tensor, Tensor]:
     """Images (N, C, H, W), each turned by one to three quarters in rotation, and by how many, (N,)."""
     y = x.clone()
