@@ -9,14 +9,13 @@ trained again without it. A row that the table has already is not run again.
 """
 
 import argparse
-import csv
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import numpy as np
@@ -27,11 +26,13 @@ from torch import Tensor
 from gannext.data import DATASETS, DataConfig, Split, find_class, load_split
 from gannext.detection import Detector, Neighbours, NeighbourScoring
 from gannext.evaluation import measure
-from gannext.runtime import write_text
+from gannext.networks import judge
 from gannext.training import RECIPES, Recipe, TrainConfig, fit, length_of_training, objective
 from gannext.training.contrast import contrastive_loss
 from gannext.training.views import jittered
+from measuring import Table
 
+SIDE = 32
 TRAIN, NORMAL, ABNORMAL = 5120, 1500, 1000
 FULL = RECIPES["robust-objects"]
 HARD = ("t-shirt", "coat", "shirt", "sneaker")
@@ -40,10 +41,21 @@ PARTS = ("features", "detail", "real", "restored")
 
 @dataclass(frozen=True)
 class Without:
-    """A training that lacks something: another recipe, or something else under a name in `gannext.training.objective`."""
+    """A training that lacks something: by another recipe, or by something else under names in
+    `gannext.training.objective` or `gannext.networks.judge`."""
 
     recipe: Recipe = FULL
     objective: Mapping[str, Any] = field(default_factory=dict)
+    judge: Mapping[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """What stands under those names, for as long as it is trained and scored."""
+        with ExitStack() as stack:
+            for module, instead in ((objective, self.objective), (judge, self.judge)):
+                for name, value in instead.items():
+                    stack.enter_context(patch.object(module, name, value))
+            yield
 
 
 def no_contrast(z: Tensor, identities: Tensor, others: Tensor) -> Tensor:
@@ -81,7 +93,7 @@ TRAININGS: dict[str, Without] = {
 
 def development_split(dataset: str, abnormal_class: str) -> Split:
     """The same for all seeds: 5,120 images to train on, and 1,500 normal and 1,000 abnormal ones of the training split."""
-    config = DataConfig(dataset, None, abnormal_class, (32, 32), DATASETS[dataset].channels, TRAIN + NORMAL)
+    config = DataConfig(dataset, None, abnormal_class, (SIDE, SIDE), DATASETS[dataset].channels, TRAIN + NORMAL)
     whole = load_split(config)
     train = whole.train.subset(range(TRAIN))
     normal, abnormal = whole.train.subset(range(TRAIN, TRAIN + NORMAL)), whole.abnormal_train
@@ -91,13 +103,11 @@ def development_split(dataset: str, abnormal_class: str) -> Split:
     return replace(whole, train=train, test=test, labels=labels, kinds=["" for _ in labels])
 
 
-def trained(without: Without, split: Split, seed: int, dataset: str) -> Detector:
-    """A detector, by a training that may lack something."""
-    recipe = without.recipe
-    networks = recipe.networks("gannext", (32, 32), DATASETS[dataset].channels, {})
-    epochs, steps = length_of_training(networks, recipe, dataset, len(split.train), None, None)
-    instead = patch.multiple(objective, **without.objective) if without.objective else nullcontext()
-    with TemporaryDirectory() as folder, instead:
+def trained(recipe: Recipe, split: Split, side: int, channels: int, seed: int, budget: float | None = None) -> Detector:
+    """A detector by a recipe, in its own number of steps or a budget's."""
+    networks = recipe.networks("gannext", (side, side), channels, {})
+    epochs, steps = length_of_training(networks, recipe, "", len(split.train), None, budget)
+    with TemporaryDirectory() as folder:
         config = TrainConfig(networks, recipe, epochs, seed=seed, accelerator="cpu", max_steps=steps)
         return fit(config, split, Path(folder), progress=False)
 
@@ -126,33 +136,30 @@ def main() -> None:
     parser.add_argument("--only", default="", help="trainings whose names contain one of these words, by commas; all")
     parser.add_argument("--output", type=Path, default=Path("results/ablation/objects.csv"))
     args = parser.parse_args()
-    rows: list[dict[str, str]] = []
-    if args.output.exists():
-        with args.output.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-    for seed in map(int, args.seeds.split(",")):
+    table = Table(args.output)
+    for seed in args.seeds.split(","):
         for name in args.classes.split(","):
             abnormal = DATASETS[args.dataset].classes[find_class(args.dataset, name)]
             split = development_split(args.dataset, abnormal)
-            for training, without in TRAININGS.items():
-                if not any(word in training for word in args.only.split(",")):
+            key = {"dataset": args.dataset, "class": abnormal, "seed": seed}
+            for training, without in chosen(TRAININGS, args.only):
+                if table.find(**key, recipe=training):
                     continue
-                key = {"dataset": args.dataset, "class": abnormal, "seed": str(seed)}
-                if any(row == {**row, **key, "recipe": training} for row in rows):
-                    continue
-                for variant, detector in variants(training, trained(without, split, seed, args.dataset)):
-                    metrics = measure(detector.score_batches(split.test.pixels.split(500)), split.labels, np.inf)  # type: ignore[attr-defined]
-                    rows.append({**key, "recipe": variant, "auroc": f"{metrics.auroc:.4f}"})
-                    print(*rows[-1].values(), sep="  ", flush=True)
-                write(args.output, rows)
+                with without.in_place():
+                    detector = trained(without.recipe, split, SIDE, DATASETS[args.dataset].channels, int(seed))
+                for variant, one in [*variants(training, detector)][::-1]:  # the whole one last: the others are then there
+                    metrics = measure(one.score_batches(split.test.pixels.split(500)), split.labels, np.inf)  # type: ignore[attr-defined]
+                    table.add({**key, "recipe": variant, "auroc": f"{metrics.auroc:.4f}"})
     others = tuple(name for name in DATASETS[args.dataset].classes if name not in HARD)
-    report(rows, "class", {", ".join(HARD): HARD, "the others": others})
+    report(table.rows, "class", {", ".join(HARD): HARD, "the others": others})
 
 
-def write(path: Path, rows: list[dict[str, str]]) -> None:
-    """The table as CSV."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, "\n".join([",".join(rows[0]), *(",".join(f'"{v}"' for v in row.values()) for row in rows)]) + "\n")
+Trained = TypeVar("Trained")
+
+
+def chosen(trainings: Mapping[str, Trained], only: str) -> Iterator[tuple[str, Trained]]:
+    """Those whose names contain one of the words in `only`, between commas."""
+    return ((name, training) for name, training in trainings.items() if any(word in name for word in only.split(",")))
 
 
 def report(rows: list[dict[str, str]], column: str, groups: Mapping[str, tuple[str, ...]]) -> None:

@@ -123,14 +123,41 @@ def add_arguments(parser: argparse.ArgumentParser, rounds: int) -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="FOLDER", help="where the tables go (%(default)s)")
 
 
-def write_table(folder: Path, name: str, rows: Sequence[Mapping[str, Any]], threads: int) -> None:
-    """Writes NAME.csv, and beside it NAME.json: the machine, the versions and the command."""
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows with the same columns as the text of a CSV file."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
+    return text.getvalue()
+
+
+class Table:
+    """A CSV file that grows by rows, so that a script which was stopped goes on where it was."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, str]] = []
+        if path.exists():
+            with path.open(newline="") as file:
+                self.rows = list(csv.DictReader(file))
+
+    def find(self, **key: str) -> dict[str, str] | None:
+        """The first row with these values, if there is one."""
+        return next((row for row in self.rows if row == {**row, **key}), None)
+
+    def add(self, row: dict[str, str]) -> None:
+        """Prints a row, and writes the file with it."""
+        self.rows.append(row)
+        print(*row.values(), sep="  ", flush=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.path, as_csv(self.rows))
+
+
+def write_table(folder: Path, name: str, rows: Sequence[Mapping[str, Any]], threads: int) -> None:
+    """Writes NAME.csv, and beside it NAME.json: the machine, the versions and the command."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / f"{name}.csv", text.getvalue())
+    write_text(folder / f"{name}.csv", as_csv(rows))
     write_text(folder / f"{name}.json", json.dumps(machine(threads), indent=2) + "\n")
 
 

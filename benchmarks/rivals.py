@@ -11,7 +11,6 @@ A line that the table has already is not measured again.
 """
 
 import argparse
-import csv
 import logging
 import time
 import warnings
@@ -37,12 +36,11 @@ from gannext.cli.main import run_command
 from gannext.data.textures import DEFECTS, TEXTURES, make_textures
 from gannext.detection import Detector
 from gannext.evaluation import Localisation, measure
-from gannext.runtime import write_text
+from measuring import Table
 
 SIDE = 64
 MANY = 100_000  # epochs: it is the time that ends
 OURS = "gannext, robust-textures"
-COLUMNS = ("texture", "seed", "times", "model", "seconds", "steps", "auroc", "pixel_auroc", "aupro")
 
 
 @dataclass(frozen=True)
@@ -116,8 +114,8 @@ def by_us(images: Path, seed: int, root: Path) -> Trial:
 def columns(images: Path, trial: Trial) -> dict[str, str]:
     """What the table says of a trial."""
     labels = torch.tensor([mask is not None for _, mask in test_images(images)])
-    row = {"seconds": f"{trial.seconds:.0f}", "steps": str(trial.steps), "pixel_auroc": "", "aupro": ""}
-    row["auroc"] = f"{measure(trial.scores, labels, np.inf).auroc:.4f}"
+    row = {"seconds": f"{trial.seconds:.0f}", "steps": str(trial.steps)}
+    row |= {"auroc": f"{measure(trial.scores, labels, np.inf).auroc:.4f}", "pixel_auroc": "", "aupro": ""}
     if len(trial.maps):
         localisation = Localisation()
         for anomaly_map, (_, mask) in zip(trial.maps, test_images(images), strict=True):
@@ -136,39 +134,25 @@ def main() -> None:
     args = parser.parse_args()
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    rows: list[dict[str, str]] = []
-    if args.output.exists():
-        with args.output.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-
-    def known(**key: str) -> dict[str, str] | None:
-        return next((row for row in rows if row == {**row, **key}), None)
-
-    def add(row: dict[str, str]) -> None:
-        rows.append(row)
-        print(*(row[c] for c in COLUMNS), sep="  ", flush=True)
-        lines = [",".join(COLUMNS), *(",".join(f'"{r[c]}"' for c in COLUMNS) for r in rows)]
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        write_text(args.output, "\n".join(lines) + "\n")
-
+    table = Table(args.output)
     for seed in args.seeds.split(","):
         for texture in TEXTURES:
             with TemporaryDirectory() as folder:
                 root, images = Path(folder), Path(folder) / texture
                 make_textures(images, texture, int(seed))
-                ours = known(texture=texture, seed=seed, model=OURS)
+                ours = table.find(texture=texture, seed=seed, model=OURS)
                 if ours is None:
                     key = {"texture": texture, "seed": seed, "times": "1", "model": OURS}
                     ours = {**key, **columns(images, by_us(images, int(seed), root))}
-                    add(ours)
+                    table.add(ours)
                 (root / "empty").mkdir()
                 torch.manual_seed(int(seed))
                 for name, model in rivals(root / "empty").items():
                     key = {"texture": texture, "seed": seed, "times": str(args.times), "model": name}
-                    if known(**key):
+                    if table.find(**key):
                         continue
                     seconds = float(ours["seconds"]) * args.times
-                    add({**key, **columns(images, by_rival(model, images, seconds, root))})
+                    table.add({**key, **columns(images, by_rival(model, images, seconds, root))})
 
 
 if __name__ == "__main__":
