@@ -96,18 +96,26 @@ def macs(detector: Detector) -> int:
     return int(counter.get_total_flops() // 2)
 
 
-def contestants(detector: Detector, threads: int) -> dict[str, Score]:
-    """Everything that scores, by name."""
+def predictors(detector: Detector, threads: int) -> dict[str, Predictor]:
+    """The detector and its exported files, by name."""
     examples = pictures(CALIBRATION, detector.size[0], seed=1)
-    found: dict[str, Score] = {PLAIN: Plain(detector), "Detector": lambda pixels: detector.look(pixels).scores}
+    found: dict[str, Predictor] = {"Detector": detector}
     useless = {"fp16"} | ({"bf16"} if slow_in_bf16() else set())  # processors compute as in fp32, or more slowly
     precisions = [p for p in precisions_of(detector) if p not in useless]
     for precision in precisions:
         for openvino, name in ((False, "ONNX Runtime"), (True, "OpenVINO"))[precision == "bf16" :]:
             content = export_detector(detector, precision, [examples], openvino=openvino)
-            exported = Exported.of(content, "memory", threads=threads)
-            found[f"{name}, {precision}"] = lambda pixels, exported=exported: exported.look(pixels).scores  # type: ignore[misc]
+            found[f"{name}, {precision}"] = Exported.of(content, "memory", threads=threads)
     return found
+
+
+def contestants(detector: Detector, threads: int) -> dict[str, Score]:
+    """Everything that scores, by name."""
+
+    def look(predictor: Predictor) -> Score:
+        return lambda pixels: predictor.look(pixels).scores
+
+    return {PLAIN: Plain(detector), **{name: look(one) for name, one in predictors(detector, threads).items()}}
 
 
 def check(scorers: dict[str, Score], pixels: Pixels) -> None:
@@ -176,15 +184,11 @@ def time_folders(args: argparse.Namespace) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for recipe, side in NETWORKS.items():
         detector = make_detector(recipe, side)
-        exported = {
-            name: Exported.of(export_detector(detector, openvino=openvino), "memory", threads=args.threads)
-            for openvino, name in ((False, "ONNX Runtime, fp32"), (True, "OpenVINO, fp32"))
-        }
         print(f"\n{recipe}, {args.files} PNG files")
         with tempfile.TemporaryDirectory() as folder:
             paths = write_pictures(Path(folder) / "pictures", args.files, args.file_side or side)
             timings = {PLAIN: timing(plain_folder, Plain(detector), paths, side, 32, items=len(paths), at_least=0)}
-            for name, predictor in {"Detector": detector, **exported}.items():
+            for name, predictor in predictors(detector, args.threads).items():
                 timings[name] = timing(judge_folder, predictor, paths, items=len(paths), at_least=0)
             seconds = in_turn(timings, args.folder_rounds)
         for name in timings:

@@ -147,6 +147,20 @@ def test_tiles_and_greys_and_openvino(kind: str, channels: int, tmp_path: Path, 
             assert got.anomaly_map == pytest.approx(expected.anomaly_map, rel=1e-3, abs=1e-3)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("openvino", [False, True])
+def test_the_number_of_images_changes_no_score(precision: str, openvino: bool, tmp_path: Path) -> None:
+    """One alone, numbers met before and others are computed by different models."""
+    content = export_detector(random_detector("gannext"), precision, [noise(16, *SIZE, 3)], openvino=openvino)
+    exported = Exported.load(saved(content, tmp_path / ("d.xml" if openvino else "d.onnx")), threads=1)
+    images = noise(5, *SIZE, 3)
+    first, again = exported.look(images).scores, exported.look(images).scores
+    alone = np.concatenate([exported.look(image[None]).scores for image in images])
+    for scores in (again, alone, np.concatenate([exported.look(images[:2]).scores, exported.look(images[2:]).scores])):
+        assert scores == pytest.approx(first, rel=1e-5)
+    assert len(set(first)) == 5
+
+
 def test_a_judge_s_weights_may_have_16_bits_but_not_its_arithmetic(tmp_path: Path) -> None:
     detector = random_detector("robust-textures")
     images = noise(8, *SIZE, 3)

@@ -19,6 +19,7 @@ from gannext.cli.options import (
     warn,
 )
 from gannext.runtime import (
+    BATCH_SIZE,
     ENGINES,
     InputError,
     Prediction,
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", type=Path, metavar="FILE", help="write an HTML report with pictures and a threshold slider")
     add_threshold_options(parser)
     add_tile_options(parser, stored=True)
-    parser.add_argument("--batch-size", type=positive, default=32, metavar="N", help="images scored together")
+    parser.add_argument("--batch-size", type=positive, default=BATCH_SIZE, metavar="N", help="images scored together")
     add_device_option(parser)
     parser.add_argument(
         "--engine",

@@ -11,7 +11,7 @@ from gannext.data import Split, read_mask
 from gannext.detection import Detector
 from gannext.evaluation.localisation import Localisation, PixelMetrics
 from gannext.inspection import Report
-from gannext.runtime import InputError, Pixels, decode_image
+from gannext.runtime import BATCH_SIZE, InputError, Pixels, decode_image
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Inspected:
     faults: list[str]
 
 
-def inspect(detector: Detector, split: Split, batch_size: int = 32, report: Report | None = None) -> Inspected:
+def inspect(detector: Detector, split: Split, batch_size: int = BATCH_SIZE, report: Report | None = None) -> Inspected:
     """Goes through the test images once, holding one anomaly map at a time.
 
     Args:

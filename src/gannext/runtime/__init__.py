@@ -1,7 +1,7 @@
 """What a box at the line needs: decoding, calibration, exported files, results. NumPy, Pillow and ONNX Runtime, never torch."""
 
 from gannext.runtime.calibration import Calibration
-from gannext.runtime.engines import ENGINES, IMAGES, MAP, RECONSTRUCTION, SCORE
+from gannext.runtime.engines import BATCH_SIZE, ENGINES, IMAGES, MAP, RECONSTRUCTION, SCORE
 from gannext.runtime.errors import InputError, unknown
 from gannext.runtime.exported import Exported
 from gannext.runtime.files import write_atomically, write_text
@@ -36,6 +36,7 @@ from gannext.runtime.sealed import (
 from gannext.runtime.tiles import Blend, Box, Tiling
 
 __all__ = [
+    "BATCH_SIZE",
     "BINS",
     "ENGINES",
     "FORMAT",

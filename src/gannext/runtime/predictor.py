@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gannext.runtime.calibration import Calibration
+from gannext.runtime.engines import BATCH_SIZE
 from gannext.runtime.errors import InputError
 from gannext.runtime.images import Pixels, resize, resize_map
 from gannext.runtime.inputs import OneImage, Prepared, prepare, spread
@@ -80,7 +81,7 @@ class Predictor(ABC):
     def look(self, pixels: Pixels, *, reconstruct: bool = False, maps: bool = False) -> View:
         """What the networks see in bytes (n, H, W, C) at their size; what is not asked for costs nothing."""
 
-    def tile_batches(self, pixels: Pixels, tiling: Tiling, batch_size: int = 32) -> Iterator[tuple[list[Box], Pixels]]:
+    def tile_batches(self, pixels: Pixels, tiling: Tiling, batch_size: int = BATCH_SIZE) -> Iterator[tuple[list[Box], Pixels]]:
         """The tiles of a picture (H, W, C), resized to the networks' size, a few at a time (n, height, width, C).
 
         However large the batch asked for, the tiles of one hold no more than PIXELS_TOGETHER pixels:
@@ -97,7 +98,7 @@ class Predictor(ABC):
         self,
         images: "OneImage | Iterable[OneImage]",
         *,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         reconstruct: bool = False,
         maps: bool = False,
     ) -> list[Prediction]:
@@ -124,7 +125,7 @@ class Predictor(ABC):
         self,
         images: "OneImage | Iterable[OneImage]",
         *,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         reconstruct: bool = False,
         maps: bool = False,
     ) -> Iterator[Prediction]:
