@@ -11,6 +11,7 @@ import argparse
 import copy
 import tempfile
 from collections.abc import Callable, Iterable
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ class Plain:
         return self.score(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous() / 127.5 - 1)
 
 
+@cache
 def make_detector(recipe_name: str, side: int) -> Detector:
     """An untrained detector: what its weights are makes no difference to its speed. One with a memory remembers photographs."""
     torch.manual_seed(0)
@@ -96,6 +98,7 @@ def macs(detector: Detector) -> int:
     return int(counter.get_total_flops() // 2)
 
 
+@cache
 def predictors(detector: Detector, threads: int) -> dict[str, Predictor]:
     """The detector and its exported files, by name."""
     examples = pictures(CALIBRATION, detector.size[0], seed=1)

@@ -1,7 +1,7 @@
 """What a box at the line needs: decoding, calibration, exported files, results. NumPy, Pillow and ONNX Runtime, never torch."""
 
 from gannext.runtime.calibration import Calibration
-from gannext.runtime.engines import BATCH_SIZE, ENGINES, IMAGES, MAP, RECONSTRUCTION, SCORE
+from gannext.runtime.engines import ENGINES, IMAGES, MAP, RECONSTRUCTION, SCORE
 from gannext.runtime.errors import InputError, unknown
 from gannext.runtime.exported import Exported
 from gannext.runtime.files import write_atomically, write_text
@@ -20,7 +20,7 @@ from gannext.runtime.images import (
 from gannext.runtime.inputs import OneImage, prepare
 from gannext.runtime.options import as_option
 from gannext.runtime.pixels import BINS, PixelCalibration, count
-from gannext.runtime.predictor import Predictor, View
+from gannext.runtime.predictor import BATCH_SIZE, Predictor, View
 from gannext.runtime.results import Prediction, as_csv, as_json, as_table
 from gannext.runtime.sealed import (
     FORMAT,

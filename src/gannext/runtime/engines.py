@@ -1,7 +1,7 @@
 """What computes an exported file's graph: ONNX Runtime, or OpenVINO where that is installed."""
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,7 +14,6 @@ from gannext.runtime.sealed import ExportedContent
 
 IMAGES, SCORE, RECONSTRUCTION, MAP = "images", "score", "reconstruction", "map"  # the graph's input and outputs
 ENGINES = ("auto", "onnxruntime", "openvino")
-BATCH_SIZE = 32  # images that are judged together where nobody says otherwise
 COMPILED = 8  # models that OpenVINO keeps at once
 
 Engine: TypeAlias = Callable[[Pixels, Sequence[str]], list[NDArray[Any]]]
@@ -25,9 +24,8 @@ def onnxruntime_engine(content: ExportedContent, threads: int | None = None) -> 
     """ONNX Runtime on the CPU, with so many threads, by default as many as there are processors."""
     import onnxruntime
 
-    sessions: dict[tuple[bool, tuple[str, ...]], Any] = {}
-
-    def session_of(alone: bool, names: tuple[str, ...]) -> Any:
+    @cache
+    def session(alone: bool, names: tuple[str, ...]) -> Any:
         """A session of these outputs alone: ONNX Runtime computes all that a graph has, whichever are asked for.
 
         Threads that keep turning while they wait for one another judge one image in two thirds of the time; while more images
@@ -42,11 +40,8 @@ def onnxruntime_engine(content: ExportedContent, threads: int | None = None) -> 
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
     def run(pixels: Pixels, outputs: Sequence[str]) -> list[NDArray[Any]]:
-        names = tuple(outputs)
-        key = len(pixels) == 1, names
-        if key not in sessions:
-            sessions[key] = session_of(*key)
-        return [np.asarray(value) for value in sessions[key].run(list(names), {IMAGES: pixels})]
+        found = session(len(pixels) == 1, tuple(outputs)).run(list(outputs), {IMAGES: pixels})
+        return [np.asarray(value) for value in found]
 
     return run
 

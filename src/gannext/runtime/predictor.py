@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gannext.runtime.calibration import Calibration
-from gannext.runtime.engines import BATCH_SIZE
 from gannext.runtime.errors import InputError
 from gannext.runtime.images import Pixels, resize, resize_map
 from gannext.runtime.inputs import OneImage, Prepared, prepare, spread
@@ -18,6 +17,7 @@ from gannext.runtime.pixels import PixelCalibration
 from gannext.runtime.results import Prediction
 from gannext.runtime.tiles import Blend, Box, Tiling
 
+BATCH_SIZE = 32  # images that are judged together where nobody says otherwise
 PIXELS_TOGETHER = 4 * 256 * 256
 
 
