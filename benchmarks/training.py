@@ -20,14 +20,15 @@ import torch._functorch.config as functorch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from gannext.data import DataConfig, Split, load_split
 from gannext.detection import normalise, slow_in_bf16
-from gannext.networks import Block, NetworkConfig
+from gannext.networks import NetworkConfig
 from gannext.training import RECIPES, TrainConfig, fit
+from gannext.training.fused import fuse
 from gannext.training.objective import OBJECTIVES
 from measuring import Spread, add_arguments, in_turn, pictures, timing, write_pictures, write_table
 
@@ -135,7 +136,7 @@ class Choice:
 
     Attributes:
         channels_last: the memory layout of the networks and the images.
-        linear: blocks' pointwise layers as linear layers rather than 1x1 convolutions.
+        fused: the networks' parts as in `gannext.training.fused`, rather than as they are written.
         once: one pass of the discriminator over the reconstruction serves both losses, rather than one for each.
         apart: each loss's gradients go into its own network's weights alone.
         adam: Adam's loop over the weights: fused, foreach or neither.
@@ -144,7 +145,7 @@ class Choice:
     """
 
     channels_last: bool = True
-    linear: bool = False
+    fused: bool = True
     once: bool = True
     apart: bool = True
     adam: str = "fused"
@@ -155,13 +156,13 @@ class Choice:
 CHOICES = {
     "as fit does": Choice(),
     "contiguous, not channels last": Choice(channels_last=False),
-    "linear layers, not 1x1 convolutions": Choice(linear=True),
+    "the networks as they are written": Choice(fused=False),
     "a pass of the discriminator for each loss": Choice(once=False),
     "gradients into both networks' weights": Choice(apart=False),
     "Adam weight by weight": Choice(adam="loop"),
     "Adam foreach": Choice(adam="foreach"),
     "bf16 autocast": Choice(bf16=True),
-    "bf16 autocast, linear layers": Choice(bf16=True, linear=True),
+    "bf16 autocast, the networks as they are written": Choice(bf16=True, fused=False),
 }
 COMPILED = {
     "torch.compile": Choice(compiled=True),
@@ -169,27 +170,13 @@ COMPILED = {
 }
 
 
-class Linear(nn.Module):
-    """A 1x1 convolution as a linear layer over a map's channels."""
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(conv.weight.detach().flatten(1)), conv.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
-
-
 def make_step(choice: Choice, networks: NetworkConfig) -> Callable[[Tensor], None]:
     """A function that makes a step on bytes (N, C, H, W)."""
     torch.manual_seed(0)
     recipe = RECIPES["published"]
     layout = torch.channels_last if choice.channels_last else torch.contiguous_format
-    generator = networks.build_generator().to(memory_format=layout)
-    discriminator = networks.build_discriminator().to(memory_format=layout)
-    if choice.linear:
-        for block in [module for module in generator.modules() if isinstance(module, Block)]:
-            block.expand, block.project = Linear(block.expand), Linear(block.project)  # type: ignore[assignment]
+    written = networks.build_generator(), networks.build_discriminator()
+    generator, discriminator = ((fuse(n) if choice.fused else n).to(memory_format=layout) for n in written)
     loops = {"fused": choice.adam == "fused", "foreach": choice.adam == "foreach"}
     optimisers = [torch.optim.Adam(n.parameters(), recipe.lr, (0.5, 0.999), **loops) for n in (generator, discriminator)]
     weights = [list(n.parameters()) if choice.apart else None for n in (generator, discriminator)]

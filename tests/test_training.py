@@ -1,5 +1,6 @@
 """The objective, one forward pass a use, divergence, and runs that are killed and go on, as real processes."""
 
+import copy
 import csv
 import os
 import signal
@@ -20,6 +21,7 @@ from gannext.data import DataConfig, load_split
 from gannext.detection import normalise
 from gannext.networks import NetworkConfig
 from gannext.training import RECIPES, GanModule, TrainConfig, fit
+from gannext.training.fused import fuse
 
 TINY = NetworkConfig(generator={"dim": 4, "depths": (1, 1), "bottom": 1}, ndf=8, nz=10)
 
@@ -32,8 +34,7 @@ def test_a_step_is_the_published_one(tmp_path: Path) -> None:
     trained = fit(config, split, tmp_path, progress=False)
 
     torch.manual_seed(0)
-    module = GanModule(TINY, recipe)
-    g, d = module.generator, module.discriminator
+    g, d = TINY.build_generator(), TINY.build_discriminator()
     x = normalise(split.train.__getitems__(range(16)))
     optimisers = [torch.optim.Adam(n.parameters(), 2e-4, (0.5, 0.999)) for n in (g, d)]
     real, fake = torch.ones(16), torch.zeros(16)
@@ -57,6 +58,41 @@ def test_a_step_is_the_published_one(tmp_path: Path) -> None:
             assert b.grad is not None
             clear = b.grad.abs() > 1e-6 * largest
             assert torch.allclose(a[clear], b[clear], atol=1e-6), name
+
+
+NETWORKS = {
+    "published": NetworkConfig("gannext", (32, 32), 3, {"dim": 4, "depths": (1, 2), "bottom": 1, "scale": 0.5}, ndf=8),
+    "layer norm": NetworkConfig(
+        "gannext", (48, 48), 1, {"dim": 4, "depths": (1, 1), "bottom": 1, "scale": 0.5, "norm": "ln"}, ndf=8
+    ),
+    "describer": RECIPES["robust-objects"].networks("gannext", (32, 24), 1, {"dim": 4}),
+    "judge": RECIPES["robust-textures"].networks("gannext", (44, 40), 1, {"dim": 4}),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_train_as_they_are_written(name: str) -> None:
+    """The parts as they are trained give what `gannext.networks` gives: outputs, gradients, running statistics."""
+    networks = NETWORKS[name]
+    torch.manual_seed(0)
+    for plain in (networks.build_generator().double(), networks.build_discriminator().double()):
+        for module in plain.modules():
+            if isinstance(module, (torch.nn.Conv2d, torch.nn.BatchNorm2d)) and module.bias is not None:
+                torch.nn.init.normal_(module.bias)
+        fused = fuse(copy.deepcopy(plain)).to(memory_format=torch.channels_last)
+        assert any(type(a) is not type(b) for a, b in zip(plain.modules(), fused.modules(), strict=True))
+        x = torch.rand(4, networks.channels, *networks.size, dtype=torch.double) * 2 - 1
+        results = []
+        for network in (plain, fused):
+            out = network(x)
+            values = out if isinstance(out, tuple) else (out,)
+            sum((value * torch.linspace(-1, 2, value.numel()).view(value.shape)).sum() for value in values).backward()
+            grads = [p.grad for p in network.parameters() if p.grad is not None]
+            results.append([*values, *network.buffers(), network.eval()(x)[0], *grads])
+        assert len(results[0]) == len(results[1])
+        largest = max(float(value.detach().abs().max()) for value in results[0])
+        for a, b in zip(*results, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-10 * largest)
 
 
 def test_each_network_runs_once_a_use(tmp_path: Path) -> None:

@@ -79,15 +79,19 @@ class FoldedUpsample(nn.Module):
 
 def followed_by(conv: Convolution, weight: Tensor, bias: Tensor | None) -> Convolution:
     """One convolution in the place of `conv` and a pointwise one after it, of that weight (P, O, 1, 1) and bias (P,)."""
-    assert conv.bias is not None and bias is not None
     both = copy.deepcopy(conv)
-    mix = weight.flatten(1)  # (P, O)
-    products = "po,iokl->ipkl" if isinstance(conv, nn.ConvTranspose2d) else "po,oikl->pikl"
-    both.weight, both.bias = (
-        nn.Parameter(value, requires_grad=False) for value in (torch.einsum(products, mix, conv.weight), mix @ conv.bias + bias)
-    )
-    both.out_channels = len(mix)
+    both.weight, both.bias = (nn.Parameter(value, requires_grad=False) for value in composed(conv, weight, bias))
+    both.out_channels = len(weight)
     return both
+
+
+def composed(conv: Convolution, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The weight and bias of one convolution in the place of `conv` and a pointwise one after it, of that weight (P, O, 1, 1)
+    and bias (P,)."""
+    assert conv.bias is not None and bias is not None
+    products = "po,iokl->ipkl" if isinstance(conv, nn.ConvTranspose2d) else "po,oikl->pikl"
+    mix = weight.flatten(1)  # (P, O)
+    return torch.einsum(products, mix, conv.weight), mix @ conv.bias + bias
 
 
 def pointwise(weight: Tensor) -> nn.Conv2d:

@@ -5,7 +5,7 @@ from gannext.networks.describer import PROJECTED, Describer, turned
 from gannext.networks.discriminator import Discriminator
 from gannext.networks.encoder_decoder import Encoded, EncoderDecoder, EncoderDiscriminator, reconstruct
 from gannext.networks.energy import energies, gaussian_blur, layout
-from gannext.networks.gannext import NORMS, Block, Downsample, GanNeXt, Upsample
+from gannext.networks.gannext import NORMS, Block, Depthwise, Downsample, GanNeXt, Upsample
 from gannext.networks.judge import Judge
 from gannext.networks.profile import Cost, measure_cost
 from gannext.networks.registry import MODELS, Model, create_generator
@@ -18,6 +18,7 @@ __all__ = [
     "PROJECTED",
     "Block",
     "Cost",
+    "Depthwise",
     "Describer",
     "Discriminator",
     "Downsample",

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from gannext.detection import normalise
 from gannext.networks import NetworkConfig, reconstruct
 from gannext.runtime import InputError
+from gannext.training.fused import fuse
 from gannext.training.objective import OBJECTIVES
 from gannext.training.recipe import Recipe
 
@@ -54,8 +55,8 @@ class GanModule(LightningModule):
         self.networks = networks
         self.recipe = recipe
         # Channels last is how the processors' convolutions want it: measured 1.3 times faster on a CPU.
-        self.generator: nn.Module = networks.build_generator().to(memory_format=torch.channels_last)
-        self.discriminator: nn.Module = networks.build_discriminator().to(memory_format=torch.channels_last)
+        self.generator: nn.Module = fuse(networks.build_generator()).to(memory_format=torch.channels_last)
+        self.discriminator: nn.Module = fuse(networks.build_discriminator()).to(memory_format=torch.channels_last)
         self.averages: nn.ModuleList | None = None
         if recipe.averaging:
             average = running_average(recipe.averaging)

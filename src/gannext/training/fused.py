@@ -1,0 +1,135 @@
+"""The networks' parts as they are trained on a CPU: the same functions of the same weights, computed faster.
+
+What is linear is multiplied into weights, which are small, rather than applied to maps, which are large: layer scales, and
+pointwise convolutions next to others. Pointwise layers multiply matrices of pixels and channels, as do convolutions of a map
+by a kernel of its own size: as convolutions, maps and weights are put in another order first.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gannext.detection import Convolution, composed
+from gannext.networks import Block, Depthwise, Describer, Discriminator, Downsample, GanNeXt, Upsample
+
+
+def fuse(network: nn.Module) -> nn.Module:
+    """The network itself, with its parts as below wherever it has some; weights and their names are as they were.
+
+    In evaluation mode, and on other devices than the CPU, each is still computed as it is written in `gannext.networks`.
+    """
+    for module in network.modules():
+        if isinstance(module, GanNeXt):
+            module.stem_out.__class__ = FusedStemOut
+        elif isinstance(module, (Discriminator, Describer)):
+            module.to_features.__class__ = WholeMap
+        elif type(module) in FUSED:
+            module.__class__ = FUSED[type(module)]
+    return network
+
+
+def fusing(module: nn.Module, x: Tensor) -> bool:
+    """Whether a part is to be computed as it is here."""
+    return module.training and x.device.type == "cpu"
+
+
+def product(conv: Convolution, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """`composed`, in 32 bits under autocast too."""
+    with torch.autocast("cpu", enabled=False):
+        return composed(conv, weight, bias)
+
+
+class DepthwiseConvolution(torch.autograd.Function):
+    """A depthwise convolution that keeps the side, and whose bias's gradient is a sum: asked for it too, torch's backward pass
+    takes up to a third longer."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        x, weight = ctx.saved_tensors
+        (grad,) = gradients
+        pad = weight.shape[-1] // 2
+        geometry = [1, 1], [pad, pad], [1, 1], False, [0, 0], len(weight)  # stride, padding, dilation, transposed, its padding
+        grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(grad, x, weight, None, *geometry, [True, True, False])
+        return grad_x, grad_weight, grad.sum((0, 2, 3))
+
+
+class FusedDepthwise(Depthwise):
+    """A Depthwise, likewise in 32 bits."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not fusing(self, x):
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            y: Tensor = DepthwiseConvolution.apply(x.to(self.weight.dtype), self.weight, self.bias)
+            return y
+
+
+class FusedBlock(Block):
+    """A Block whose layer scale is multiplied into its last layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not fusing(self, x):
+            return super().forward(x)
+        assert self.scale is not None and self.project.bias is not None
+        y = self.norm(self.depthwise(x)).permute(0, 2, 3, 1)  # (N, H, W, C), as the map lies in memory
+        y = F.gelu(F.linear(y, self.expand.weight.flatten(1), self.expand.bias))
+        y = F.linear(y, (self.project.weight * self.scale[..., None]).flatten(1), self.project.bias * self.scale.flatten())
+        return x + y.permute(0, 3, 1, 2)
+
+
+class FusedDownsample(Downsample):
+    """A Downsample whose merging layer is multiplied into the convolution before it, so that nothing is joined."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not fusing(self, x):
+            return super().forward(x)
+        for_conv, for_pool = self.merge.weight.split((self.conv.out_channels, self.conv.in_channels), 1)
+        weight, bias = product(self.conv, for_conv, self.merge.bias)
+        return self.norm(F.conv2d(x, weight, bias, 2) + F.conv2d(self.pool(x), for_pool))
+
+
+class FusedUpsample(Upsample):
+    """An Upsample, likewise: the skip connection is added, not joined."""
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        if not fusing(self, x):
+            return super().forward(x, skip)
+        for_up, for_skip = self.merge.weight.chunk(2, 1)
+        weight, bias = product(self.up, for_up, self.merge.bias)
+        return F.conv_transpose2d(x, weight, bias, 2) + F.conv2d(skip, for_skip)
+
+
+class FusedStemOut(nn.Sequential):
+    """The last two layers of a GanNeXt as one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not fusing(self, x):
+            return super().forward(x)
+        enlarge, mix = self
+        assert isinstance(enlarge, nn.ConvTranspose2d) and isinstance(mix, nn.Conv2d)
+        weight, bias = product(enlarge, mix.weight, mix.bias)
+        return F.conv_transpose2d(x, weight, bias, enlarge.stride)
+
+
+class WholeMap(nn.Conv2d):
+    """A convolution, without padding or bias, of maps no larger than its kernel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not fusing(self, x) or x.shape[2:] != self.weight.shape[2:]:
+            return super().forward(x)
+        return F.linear(x.permute(0, 2, 3, 1).flatten(1), self.weight.permute(0, 2, 3, 1).flatten(1))[..., None, None]
+
+
+FUSED: dict[type[nn.Module], type[nn.Module]] = {
+    Depthwise: FusedDepthwise,
+    Block: FusedBlock,
+    Downsample: FusedDownsample,
+    Upsample: FusedUpsample,
+}
