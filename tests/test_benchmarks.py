@@ -54,10 +54,10 @@ def test_the_document_has_the_tables_and_the_text(tmp_path: Path) -> None:
     ]  # fmt: skip
     measuring.write_table(tmp_path, "cost", rows, threads=2)
     assert json.loads((tmp_path / "cost.json").read_text())["threads"] == 2
-    text = "before\n<!-- table cost -->\nold\n<!-- end -->\nbetween\n<!-- table scoring --><!-- end -->\n"
+    text = "before\n<!-- table cost -->\nthe numbers of before\n<!-- end -->\nbetween\n<!-- table scoring --><!-- end -->\n"
     shown = report.render(text, tmp_path)
     assert "| score, by images | 1000 to 10000 | 100 to 1e+03 | 1.00 | 900 to 900 |" in shown
-    assert "old" not in shown and shown.startswith("before\n") and "between" in shown and "`scoring.csv` is missing" in shown
+    assert "the numbers of before" not in shown and shown.startswith("before\n") and "between" in shown and "`scoring.csv` is missing" in shown
     assert report.render(shown, tmp_path) == shown
 
 

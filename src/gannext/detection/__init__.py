@@ -4,7 +4,7 @@ from gannext.detection.calibrate import calibrate, calibrate_tiles
 from gannext.detection.detector import Detector
 from gannext.detection.device import find_device, slow_in_bf16
 from gannext.detection.export import export_detector, precisions_of
-from gannext.detection.fold import Convolution, composed
+from gannext.detection.fold import composed, parted
 from gannext.detection.maps import MAPS, AnomalyMap, MapKind
 from gannext.detection.memory import Neighbours, NeighbourScoring
 from gannext.detection.precision import PRECISIONS
@@ -16,7 +16,6 @@ __all__ = [
     "PRECISIONS",
     "AnomalyMap",
     "AnyScoring",
-    "Convolution",
     "Detector",
     "JudgeScoring",
     "MapKind",
@@ -32,6 +31,7 @@ __all__ = [
     "export_detector",
     "find_device",
     "normalise",
+    "parted",
     "precisions_of",
     "score_batch",
     "score_batches",

@@ -40,7 +40,7 @@ def folded(network: nn.Module) -> nn.Module:
         if isinstance(module, GanNeXt):
             enlarge, mix = module.stem_out
             assert isinstance(enlarge, nn.ConvTranspose2d) and isinstance(mix, nn.Conv2d)
-            module.stem_out = nn.Sequential(followed_by(enlarge, mix.weight, mix.bias))
+            module.stem_out = nn.Sequential(in_place_of(enlarge, *composed(enlarge, mix.weight, mix.bias)))
     return network.to(memory_format=torch.channels_last)
 
 
@@ -53,12 +53,12 @@ def fold_scale(block: Block) -> None:
 
 
 class FoldedDownsample(nn.Module):
-    """A Downsample whose merging layer is parted: its half for the convolution is folded into that, so nothing is joined."""
+    """A Downsample whose merging layer is parted, so that nothing is joined."""
 
     def __init__(self, down: Downsample) -> None:
         super().__init__()
-        for_conv, for_pool = down.merge.weight.split((down.conv.out_channels, down.conv.in_channels), 1)
-        self.conv = followed_by(down.conv, for_conv, down.merge.bias)
+        weight, bias, for_pool = parted(down.conv, down.merge)
+        self.conv = in_place_of(down.conv, weight, bias)
         self.pool, self.project, self.norm = down.pool, pointwise(for_pool), down.norm
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,19 +70,18 @@ class FoldedUpsample(nn.Module):
 
     def __init__(self, up: Upsample) -> None:
         super().__init__()
-        for_up, for_skip = up.merge.weight.chunk(2, 1)
-        self.up, self.project = followed_by(up.up, for_up, up.merge.bias), pointwise(for_skip)
+        weight, bias, for_skip = parted(up.up, up.merge)
+        self.up, self.project = in_place_of(up.up, weight, bias), pointwise(for_skip)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         return self.up(x) + self.project(skip)
 
 
-def followed_by(conv: Convolution, weight: Tensor, bias: Tensor | None) -> Convolution:
-    """One convolution in the place of `conv` and a pointwise one after it, of that weight (P, O, 1, 1) and bias (P,)."""
-    both = copy.deepcopy(conv)
-    both.weight, both.bias = (nn.Parameter(value, requires_grad=False) for value in composed(conv, weight, bias))
-    both.out_channels = len(weight)
-    return both
+def parted(conv: Convolution, merge: nn.Conv2d) -> tuple[Tensor, Tensor, Tensor]:
+    """A pointwise layer of what `conv` makes, joined to another map, as two layers whose outputs are added: the weight and bias
+    of one convolution for `conv` and its share, and the other map's weight."""
+    for_conv, for_other = merge.weight.tensor_split((conv.out_channels,), 1)
+    return *composed(conv, for_conv, merge.bias), for_other
 
 
 def composed(conv: Convolution, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -92,6 +91,14 @@ def composed(conv: Convolution, weight: Tensor, bias: Tensor | None) -> tuple[Te
     products = "po,iokl->ipkl" if isinstance(conv, nn.ConvTranspose2d) else "po,oikl->pikl"
     mix = weight.flatten(1)  # (P, O)
     return torch.einsum(products, mix, conv.weight), mix @ conv.bias + bias
+
+
+def in_place_of(conv: Convolution, weight: Tensor, bias: Tensor) -> Convolution:
+    """A convolution like another, of that weight and bias (P,)."""
+    other = copy.deepcopy(conv)
+    other.weight, other.bias = nn.Parameter(weight, requires_grad=False), nn.Parameter(bias, requires_grad=False)
+    other.out_channels = len(bias)
+    return other
 
 
 def pointwise(weight: Tensor) -> nn.Conv2d:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gannext.detection import Convolution, composed
+from gannext.detection import composed, parted
 from gannext.networks import Block, Depthwise, Describer, Discriminator, Downsample, GanNeXt, Upsample
 
 
@@ -35,10 +35,9 @@ def fusing(module: nn.Module, x: Tensor) -> bool:
     return module.training and x.device.type == "cpu"
 
 
-def product(conv: Convolution, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """`composed`, in 32 bits under autocast too."""
-    with torch.autocast("cpu", enabled=False):
-        return composed(conv, weight, bias)
+def in_32_bits() -> torch.autocast:
+    """Products of weights keep their precision under autocast; they are rounded once, as weights are."""
+    return torch.autocast("cpu", enabled=False)
 
 
 class DepthwiseConvolution(torch.autograd.Function):
@@ -61,14 +60,13 @@ class DepthwiseConvolution(torch.autograd.Function):
 
 
 class FusedDepthwise(Depthwise):
-    """A Depthwise, likewise in 32 bits."""
+    """A Depthwise, likewise."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if not fusing(self, x):
-            return super().forward(x)
-        with torch.autocast("cpu", enabled=False):
-            y: Tensor = DepthwiseConvolution.apply(x.to(self.weight.dtype), self.weight, self.bias)
-            return y
+            return super()._conv_forward(x, weight, bias)
+        y: Tensor = DepthwiseConvolution.apply(x, weight, bias)
+        return y
 
 
 class FusedBlock(Block):
@@ -90,8 +88,8 @@ class FusedDownsample(Downsample):
     def forward(self, x: Tensor) -> Tensor:
         if not fusing(self, x):
             return super().forward(x)
-        for_conv, for_pool = self.merge.weight.split((self.conv.out_channels, self.conv.in_channels), 1)
-        weight, bias = product(self.conv, for_conv, self.merge.bias)
+        with in_32_bits():
+            weight, bias, for_pool = parted(self.conv, self.merge)
         return self.norm(F.conv2d(x, weight, bias, 2) + F.conv2d(self.pool(x), for_pool))
 
 
@@ -101,8 +99,8 @@ class FusedUpsample(Upsample):
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         if not fusing(self, x):
             return super().forward(x, skip)
-        for_up, for_skip = self.merge.weight.chunk(2, 1)
-        weight, bias = product(self.up, for_up, self.merge.bias)
+        with in_32_bits():
+            weight, bias, for_skip = parted(self.up, self.merge)
         return F.conv_transpose2d(x, weight, bias, 2) + F.conv2d(skip, for_skip)
 
 
@@ -114,7 +112,8 @@ class FusedStemOut(nn.Sequential):
             return super().forward(x)
         enlarge, mix = self
         assert isinstance(enlarge, nn.ConvTranspose2d) and isinstance(mix, nn.Conv2d)
-        weight, bias = product(enlarge, mix.weight, mix.bias)
+        with in_32_bits():
+            weight, bias = composed(enlarge, mix.weight, mix.bias)
         return F.conv_transpose2d(x, weight, bias, enlarge.stride)
 
 
