@@ -57,7 +57,12 @@ def test_the_document_has_the_tables_and_the_text(tmp_path: Path) -> None:
     text = "before\n<!-- table cost -->\nthe numbers of before\n<!-- end -->\nbetween\n<!-- table scoring --><!-- end -->\n"
     shown = report.render(text, tmp_path)
     assert "| score, by images | 1000 to 10000 | 100 to 1e+03 | 1.00 | 900 to 900 |" in shown
-    assert "the numbers of before" not in shown and shown.startswith("before\n") and "between" in shown and "`scoring.csv` is missing" in shown
+    assert (
+        "the numbers of before" not in shown
+        and shown.startswith("before\n")
+        and "between" in shown
+        and "`scoring.csv` is missing" in shown
+    )
     assert report.render(shown, tmp_path) == shown
 
 
