@@ -1,8 +1,10 @@
 """The honest protocol, the published one, and the metrics."""
 
+import copy
 import json
 import shutil
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -12,8 +14,17 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, ro
 from conftest import Command
 from gannext import Detector
 from gannext.data import DataConfig, Split, load_split, make_loader
-from gannext.detection import score_batches
-from gannext.evaluation import auroc, batch_statistics, evaluate, measure, published_auroc, published_scores
+from gannext.detection import normalise, score_batches
+from gannext.evaluation import (
+    BestEpochOnTest,
+    auroc,
+    batch_statistics,
+    evaluate,
+    measure,
+    protocols,
+    published_auroc,
+    published_scores,
+)
 from gannext.runtime import InputError
 
 
@@ -117,3 +128,39 @@ def test_published_auroc_needs_both_classes(detector_file: Path, parts: Path) ->
     split = load_split(DataConfig("normal", parts / "train" / "0.normal"))
     with pytest.raises(InputError, match="no test images"):
         published_auroc(Detector.load(detector_file), split)
+
+
+@pytest.mark.parametrize("shuffle", [None, 5])
+def test_the_published_scores_are_those_of_a_plain_reading(
+    detector_file: Path, split: Split, shuffle: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Networks in training mode, which see a batch of images, and then one of reconstructions."""
+    monkeypatch.setattr(protocols, "PUBLISHED_BATCH", 8)
+    detector = Detector.load(detector_file)
+    generator, discriminator = (copy.deepcopy(n).train() for n in (detector.generator, detector.discriminator))
+    order = torch.arange(30)
+    if shuffle is not None:
+        order = torch.randperm(30, generator=torch.Generator().manual_seed(shuffle))
+    expected, labels = [], []
+    for batch in (some.sort().values for some in order.split(8)):
+        x = normalise(split.test.__getitems__(batch.tolist()))
+        with torch.no_grad():
+            x_hat = generator(x)
+            f, f_hat = discriminator(x)[1], discriminator(x_hat)[1]
+        expected.append(0.9 * (x - x_hat).square().mean((1, 2, 3)) + 0.1 * (f - f_hat).square().mean(1))
+        labels.append(split.labels[batch])
+    whole = torch.cat(expected).numpy()
+    scores, found = published_scores(detector.generator, detector.discriminator, detector.scoring, split, shuffle)
+    assert np.allclose(scores, (whole - whole.min()) / np.ptp(whole), atol=1e-5)
+    assert torch.equal(found, torch.cat(labels))
+
+
+def test_the_best_epoch_is_the_one_that_measured_best(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = iter([0.6, 0.8, 0.7])
+    monkeypatch.setattr(protocols, "published_scores", lambda *_: (np.zeros(1), torch.zeros(1)))
+    monkeypatch.setattr(protocols, "auroc", lambda *_: next(measured))
+    best, module = BestEpochOnTest(split), MagicMock()
+    module.detecting_networks.return_value = None, None
+    for epoch in range(3):
+        best.on_train_epoch_end(MagicMock(current_epoch=epoch), module)
+    assert (best.best, best.epoch) == (0.8, 2)

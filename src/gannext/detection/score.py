@@ -90,9 +90,9 @@ def describe(generator: nn.Module, discriminator: nn.Module, x: Tensor) -> Descr
 
 
 def features(discriminator: nn.Module, x: Tensor, x_hat: Tensor) -> tuple[Tensor, Tensor]:
-    """A discriminator's features (N, F) of x and of x̂ (N, C, H, W): in one pass, unless its batch norms are in training
-    mode, where each batch has its own statistics."""
-    if discriminator.training:
+    """A discriminator's features (N, F) of x and of x̂ (N, C, H, W): in one pass, unless it has batch norms that normalise by
+    the batch at hand, which x̂ would change for x."""
+    if any(isinstance(m, nn.BatchNorm2d) and m.training for m in discriminator.modules()):
         return discriminator(x)[1], discriminator(x_hat)[1]
     both = discriminator(torch.cat((x, x_hat)))[1]
     f, f_hat = both.view(2, x.shape[0], -1)  # not len, which would have an exported graph take one number of images
@@ -117,5 +117,5 @@ def score_batches(
     """Scores (N,) of all images of an iterable of byte batches, on the networks' device."""
     device = next(generator.parameters()).device
     with torch.inference_mode():
-        parts = [score_batch(generator, discriminator, scoring, b.to(device))[0].double().cpu() for b in batches]
+        parts = [score_batch(generator, discriminator, scoring, b.to(device))[0].cpu().double() for b in batches]
     return torch.cat(parts).numpy() if parts else np.empty(0)
