@@ -8,8 +8,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from conftest import SMALL
+from conftest import SMALL, Command
 
 
 @pytest.mark.slow
@@ -72,3 +73,14 @@ def everything(page: object) -> str:
         return all.join("");
     """
     return str(page.execute_script(script))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("recipe", ["robust-objects", "robust-textures"])
+def test_every_recipe_can_be_watched(recipe: str, gannext: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gannext.evaluation.open_display", lambda run: "http://nowhere")
+    options = ("--dataset", "digits", "--channels", 1, "--train-images", 96, "--test-images", 40, "--epochs", 1)
+    outcome = gannext("train", *options, "--recipe", recipe, "--device", "cpu", "--display", "--output", tmp_path)
+    assert outcome.code == 0, outcome.err
+    events = EventAccumulator(str(next(tmp_path.rglob("events.out.tfevents*")).parent)).Reload()
+    (watched,) = events.Scalars("AUROC/test images, for watching only")
+    assert 0 <= watched.value <= 1 and events.Histograms("score/normal")

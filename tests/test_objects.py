@@ -25,6 +25,7 @@ from gannext.detection.memory import RIDGE, distances, side_by_side, whitening
 from gannext.networks import PROJECTED, NetworkConfig, layout, turned
 from gannext.training import RECIPES, kind_of
 from gannext.training.contrast import TEMPERATURE, contrastive_loss
+from gannext.training.objective import describer_losses
 from gannext.training.views import jittered, turned_copies, view
 
 OBJECTS = RECIPES["robust-objects"]
@@ -214,3 +215,21 @@ def test_few_images_and_other_models_are_told_so(gannext: Command, tmp_path: Pat
     pair = networks.build_generator().eval(), networks.build_discriminator().eval()
     with pytest.raises(ValueError, match="too few to compare"):
         NeighbourScoring.fit(Neighbours(), *pair, batches, batches)
+
+
+def test_restorations_repel(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, torch.Tensor] = {}
+
+    def recorded(z: torch.Tensor, identities: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        seen.update(z=z, identities=identities, others=others)
+        return contrastive_loss(z, identities, others)
+
+    monkeypatch.setattr("gannext.training.objective.contrastive_loss", recorded)
+    recipe = RECIPES["robust-objects"]
+    networks = recipe.networks("gannext", (32, 32), 1, {})
+    generator, discriminator = networks.build_generator().eval(), networks.build_discriminator().eval()
+    grey = torch.zeros(6, 1, 32, 32)
+    describer_losses(recipe, generator, discriminator, grey)
+    assert seen["z"].shape[0] == 24 and seen["identities"].unique(return_counts=True)[1].tolist() == [2] * 12
+    restored = discriminator.project(discriminator.features(generator(jittered(grey))))  # type: ignore[operator]
+    assert seen["others"].shape == (6, 64) and torch.allclose(seen["others"][0], restored[0], atol=0.2)

@@ -15,6 +15,7 @@ from gannext.networks.energy import gaussian_blurs
 from gannext.training import RECIPES
 from gannext.training.corruption import FILLS, Corruption
 from gannext.training.module import running_average
+from gannext.training.objective import thinness
 from test_maps import spotted
 
 
@@ -115,3 +116,18 @@ def test_a_judge_takes_any_side_and_sees_the_same_everywhere() -> None:
     with torch.no_grad():
         whole, part = judge(x), judge(x[..., 16:, 16:])
     assert torch.allclose(whole[..., 16:, 16:][..., 72:104, 72:104], part[..., 72:104, 72:104], atol=0.02)
+
+
+def test_it_trains_in_bf16(parts: Path, gannext: Command, tmp_path: Path) -> None:
+    options = ("--data-root", parts, "--recipe", "robust-textures", "--budget", 1, "--device", "cpu", "--output", tmp_path)
+    outcome = gannext("train", *options, "--precision", "bf16-mixed")
+    assert outcome.code == 0, outcome.err
+
+
+def test_pixels_of_thin_regions_weigh_more() -> None:
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., 4:20, 4:20] = 1.0
+    mask[..., 26, :] = 1.0  # a line: of 9x9 pixels around one of its own, 9 are its own
+    weights = thinness(mask)
+    assert weights[0, 0, 12, 12] == 1.0 and weights[0, 0, 0, 0] == 1.0
+    assert weights[0, 0, 26, 16] == pytest.approx(1.0 + 4.0 * (1 - 9 / 81))

@@ -93,7 +93,7 @@ class PartMeans:
     def add(self, seen: Seen) -> None:
         """Adds a batch."""
         assert seen.parts is not None
-        sums = seen.parts.mean((2, 3), dtype=torch.float64).sum(0).cpu().numpy()
+        sums = seen.parts.cpu().mean((2, 3), dtype=torch.float64).sum(0).numpy()
         self.total = sums if self.total is None else self.total + sums
         self.count += len(seen.parts)
 

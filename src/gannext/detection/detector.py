@@ -197,7 +197,7 @@ class Detector(Predictor):
         seen = self.see(to_tensor(pixels), parts=maps)
         pictures = to_pictures(seen.x_hat) if reconstruct else None
         values = self.anomaly_map.combine(seen.parts) if self.anomaly_map and seen.parts is not None else None
-        return View(seen.scores.double().cpu().numpy(), pictures, values)
+        return View(seen.scores.cpu().double().numpy(), pictures, values)
 
 
 def read_anomaly_map(metadata: Mapping[str, Any]) -> AnomalyMap:

@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from gannext.runtime import InputError
+from gannext.runtime import InputError, unknown
 
 
 def find_device(name: str | torch.device) -> torch.device:
@@ -19,11 +19,13 @@ def find_device(name: str | torch.device) -> torch.device:
     if kind in ("gpu", "cuda"):
         if not torch.cuda.is_available():
             raise InputError("this machine has no CUDA GPU that torch can use: pass --device cpu, or leave it out")
-        if index and int(index) >= torch.cuda.device_count():
+        if index and not (index.isdecimal() and int(index) < torch.cuda.device_count()):
             raise InputError(f"GPU {index} is not there: this machine has {torch.cuda.device_count()}, counted from 0")
         return torch.device(f"cuda:{index}" if index else "cuda")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise InputError("this machine has no Apple GPU that torch can use: pass --device cpu, or leave it out")
+    if kind not in ("cpu", "mps"):
+        raise unknown("device", str(name), ("auto", "cpu", "gpu", "cuda", "mps"))
     return torch.device(name)
 
 

@@ -3,21 +3,24 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
 
 from gannext.data import Split
-from gannext.detection import score_batches
+from gannext.detection import AnyScoring, Neighbours, NeighbourScoring, score_batches
 from gannext.evaluation.metrics import auroc
 from gannext.runtime import InputError
 from gannext.training import reconstruction_grid
 
 FOLDER = "tensorboard"
 WATCHED = 256  # images of either kind that are scored after each epoch
+REMEMBERED = 512  # training images that a score by memory compares them with
+BATCH = 64
 SHOWN = 8  # images of either kind that are shown
 
 
@@ -47,20 +50,23 @@ class Display(Callback):
         }  # fmt: skip
         if abnormal:
             self.kinds["abnormal"] = split.test.__getitems__(abnormal[:WATCHED])
+        self.train = split.train.__getitems__(range(min(REMEMBERED, len(split.train))))
+        self.held_out = split.held_out.__getitems__(range(min(WATCHED, len(split.held_out))))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module: Any = pl_module
         board = next(log.experiment for log in trainer.loggers if isinstance(log, TensorBoardLogger))
-        networks: tuple[torch.nn.Module, torch.nn.Module] = module.detecting_networks()
+        networks: tuple[nn.Module, nn.Module] = module.detecting_networks()
         modes = [network.training for network in networks]
         scores = {}
         for network in networks:
             network.eval()
+        scoring = self.scoring(module.recipe.scoring, *networks)
         for kind, images in self.kinds.items():
-            scores[kind] = torch.from_numpy(score_batches(networks[0], networks[1], module.recipe.scoring, images.split(64)))
+            scores[kind] = torch.from_numpy(score_batches(networks[0], networks[1], scoring, images.split(BATCH)))
             board.add_histogram(f"score/{kind}", scores[kind], module.steps)
             grid = reconstruction_grid(networks[0], images[:SHOWN])
-            grid = torch.nn.functional.interpolate(grid[None], scale_factor=3.0)[0]  # small images are hard to see
+            grid = nn.functional.interpolate(grid[None], scale_factor=3.0)[0]  # small images are hard to see
             board.add_image(f"input, reconstruction, difference/{kind}", grid, module.steps)
         for network, training in zip(networks, modes, strict=True):
             network.train(training)
@@ -69,6 +75,13 @@ class Display(Callback):
             value = auroc(torch.cat(list(scores.values())).numpy(), labels)
             board.add_scalar("AUROC/test images, for watching only", value, module.steps)
         board.flush()
+
+    def scoring(self, plan: Any, generator: nn.Module, discriminator: nn.Module) -> AnyScoring:
+        """The recipe's scoring of the networks as they are now; one by memory remembers a few images alone."""
+        if not isinstance(plan, Neighbours):
+            return cast(AnyScoring, plan)
+        batches = self.train.split(BATCH), self.held_out.split(BATCH)
+        return NeighbourScoring.fit(plan, generator, discriminator, *batches)
 
 
 def open_display(run: Path) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from gannext.networks.energy import energies, energy_channels
@@ -37,5 +38,10 @@ class Judge(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        maps = energies(pad_to_multiple(x, 2 * self.body.stride))
+        x = pad_to_multiple(x, 2 * self.body.stride)
+        if torch.is_autocast_enabled(x.device.type):  # logarithms of small energies want 32 bits
+            with torch.autocast(x.device.type, enabled=False):
+                maps = energies(x)
+        else:
+            maps = energies(x)
         return self.enlarge(self.body(self.norm(maps)))[..., :height, :width]

@@ -2,7 +2,7 @@
 
 from gannext.training.callbacks import LAST, Interrupted, reconstruction_grid
 from gannext.training.cost import length_of_training, training_macs
-from gannext.training.fit import TrainConfig, check_training, fit
+from gannext.training.fit import TrainConfig, check_training, device_count, fit
 from gannext.training.kind import kind_of
 from gannext.training.module import Diverged, GanModule
 from gannext.training.recipe import RECIPES, Recipe, check_recipe, find_recipe
@@ -17,6 +17,7 @@ __all__ = [
     "TrainConfig",
     "check_recipe",
     "check_training",
+    "device_count",
     "find_recipe",
     "fit",
     "kind_of",

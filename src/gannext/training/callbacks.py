@@ -154,7 +154,13 @@ class SaveOnInterrupt(Callback):
             self.previous = signal.signal(signal.SIGINT, self._ask)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if threading.current_thread() is threading.main_thread():
+        self._give_back()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._give_back()  # Lightning does not tear down then
+
+    def _give_back(self) -> None:
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == self._ask:
             signal.signal(signal.SIGINT, self.previous)
 
     def _ask(self, *_: Any) -> None:

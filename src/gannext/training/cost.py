@@ -43,7 +43,13 @@ def convolution_backward_flops(
 
 
 def length_of_training(
-    networks: NetworkConfig, recipe: Recipe, dataset: str, images: int, epochs: int | None, budget: float | None
+    networks: NetworkConfig,
+    recipe: Recipe,
+    dataset: str,
+    images: int,
+    epochs: int | None,
+    budget: float | None,
+    devices: int = 1,
 ) -> tuple[int, int | None]:
     """Epochs, and the step to stop after, of a training.
 
@@ -53,16 +59,18 @@ def length_of_training(
         images: number of training images.
         epochs: passes over the images; None for the recipe's.
         budget: MACs to spend in all; it buys at least one step.
+        devices: how many train together, each with a batch of its own in every step.
 
     Raises:
         InputError: both epochs and a budget are given.
     """
     if epochs is not None and budget is not None:
         raise InputError("--epochs and --budget both say how long to train: leave one out")
+    together = recipe.batch_size * devices
     if budget is not None:
-        steps = max(1, int(budget / (recipe.batch_size * training_macs(networks, recipe))))
+        steps = max(1, int(budget / (together * training_macs(networks, recipe))))
     elif recipe.steps and epochs is None:
         steps = recipe.steps
     else:
         return epochs or recipe.epochs_of.get(dataset, recipe.epochs), None
-    return math.ceil(steps / max(1, images // recipe.batch_size)), steps
+    return math.ceil(steps / max(1, images // together)), steps

@@ -203,7 +203,8 @@ def fit(
         checkpoint = run / LAST
         trainer.fit(module, batches, ckpt_path=checkpoint if resume and checkpoint.exists() else None, weights_only=True)
 
-    detector = calibrated(config, split, module)
+    # Lightning has put it on the CPU; what is left to do is as much work for a small training as the training.
+    detector = calibrated(config, split, module.to(trainer.strategy.root_device))
     if trainer.is_global_zero:
         detector.save(run / "detector.gannext")
     return detector
@@ -217,7 +218,7 @@ def calibrated(config: TrainConfig, split: Split, module: GanModule) -> Detector
         "epochs": config.epochs,
         "steps": module.steps,
         "train_seconds": round(module.seconds, 1),
-        "macs": module.steps * config.recipe.batch_size * training_macs(config.networks, config.recipe),
+        "macs": module.steps * images_of_a_step(config) * training_macs(config.networks, config.recipe),
         "seed": config.seed,
         "trained_on": len(split.train),
         "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -257,8 +258,13 @@ def remembered(config: TrainConfig, split: Split, generator: nn.Module, discrimi
 
 def steps_of(config: TrainConfig, images: int) -> int:
     """How many steps a training takes in all."""
-    steps = config.epochs * (images // (config.recipe.batch_size * device_count(config.devices)))
+    steps = config.epochs * (images // images_of_a_step(config))
     return min(steps, config.max_steps) if config.max_steps else steps
+
+
+def images_of_a_step(config: TrainConfig) -> int:
+    """How many images all devices see in a step."""
+    return config.recipe.batch_size * device_count(config.devices)
 
 
 def device_count(devices: int | list[int]) -> int:
@@ -273,11 +279,17 @@ def check_training(config: TrainConfig, split: Split) -> None:
             find_device(f"cuda:{index}")
     if config.precision == "16-mixed" and (config.accelerator == "cpu" or not torch.cuda.is_available()):
         raise InputError("precision 16-mixed needs a GPU: pass bf16-mixed or 32-true on the CPU")
-    if len(split.train) < config.recipe.batch_size * device_count(config.devices):
-        unit = "tiles an epoch" if config.tiling else "images"
+    devices = device_count(config.devices)
+    if len(split.train) < devices:
         raise InputError(
-            f"{len(split.train)} {unit} to train on are fewer than a batch of {config.recipe.batch_size}: "
-            f"add images, or pass --batch-size {max(1, min(16, len(split.train)))}"
+            f"{len(split.train)} images to train on are fewer than the {devices} devices: pass a smaller --devices"
+        )
+    if len(split.train) < images_of_a_step(config):
+        unit = "tiles an epoch" if config.tiling else "images"
+        batch = f"a batch of {config.recipe.batch_size}" + (f" for each of {devices} devices" if devices > 1 else "")
+        raise InputError(
+            f"{len(split.train)} {unit} to train on are fewer than {batch}: "
+            f"add images, or pass --batch-size {max(1, min(16, len(split.train) // devices))}"
         )
     if isinstance(config.recipe.scoring, Neighbours) and min(len(split.train), len(split.held_out)) < 2:
         raise InputError(

@@ -39,6 +39,11 @@ def running_average(decay: float) -> Callable[[Any, Any, Any], None]:
     return update
 
 
+def several() -> bool:
+    """Whether processes train together."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
 class GanModule(LightningModule):
     """Trains a generator and a discriminator against each other by a recipe.
 
@@ -115,7 +120,7 @@ class GanModule(LightningModule):
 
     def _average_gradients(self, network: nn.Module) -> None:
         """Over the processes that train together, in one exchange."""
-        if self.trainer.world_size > 1:
+        if several():
             gradients = [p.grad for p in network.parameters() if p.grad is not None]
             flat = torch.cat([g.flatten() for g in gradients])
             torch.distributed.all_reduce(flat)
@@ -125,13 +130,19 @@ class GanModule(LightningModule):
 
     def _watch(self, losses: dict[str, Tensor]) -> None:
         """Stops on a loss that is not finite, and revives a discriminator that has won outright."""
-        loss_g, loss_d = torch.stack((losses["generator"], losses["discriminator"])).tolist()
+        both = torch.stack((losses["generator"], losses["discriminator"]))
+        if several():  # which must decide alike
+            torch.distributed.all_reduce(both.div_(self.trainer.world_size))
+        loss_g, loss_d = both.tolist()
         for name, loss in (("generator", loss_g), ("discriminator", loss_d)):
             if not -float("inf") < loss < float("inf"):
                 raise Diverged(f"the {name}'s loss became {loss} at step {self.steps} (epoch {self.current_epoch + 1})")
         if loss_d < self.recipe.restart_below:
             fresh = self.networks.build_discriminator().to(self.device)
             self.discriminator.load_state_dict(fresh.state_dict())
+            if several():  # whose random numbers differ
+                for value in self.discriminator.state_dict().values():
+                    torch.distributed.broadcast(value, 0)
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Reconstruction of held-out normal images, in evaluation mode."""

@@ -82,7 +82,8 @@ def judge_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Module,
     pixel weighs the more the thinner its region is.
     """
     assert recipe.corruption is not None
-    y, mask = recipe.corruption(x)
+    with torch.autocast(x.device.type, enabled=False):  # images, not activations
+        y, mask = recipe.corruption(x)
     logit = discriminator(y)
     nothing = logit.new_zeros(())
     return losses_of(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gannext.detection import JudgeScoring, Neighbours, Scoring, ScoringPlan
@@ -72,6 +72,10 @@ class Recipe:
         """
         generator, widths = {**self.generator, **options}, {**self.widths, **widths}
         return NetworkConfig(model, size, channels, generator, discriminator=self.discriminator, **widths)
+
+    def for_images(self, count: int) -> "Recipe":
+        """The recipe for so many training images: where it counts steps, few images make small batches, and no obstacle."""
+        return replace(self, batch_size=min(self.batch_size, count)) if self.steps and count else self
 
     def learning_rate(self, step: int, steps: int) -> float:
         """The learning rate of step number `step`, from 0, of so many in all."""
