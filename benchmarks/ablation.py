@@ -1,7 +1,7 @@
 """What each ingredient of the robust recipe for objects is worth, on a development split of Fashion-MNIST.
 
     python benchmarks/ablation.py
-    python benchmarks/ablation.py --classes trouser,pullover,dress,sandal,bag,boot --seeds 0,1 --only all,NT-Xent,quarter
+    python benchmarks/ablation.py --classes trouser,pullover,dress,sandal,bag,ankle-boot --seeds 0,1 --only all,NT-Xent,quarter
 
 The test split is never touched: stand-in anomalies are the left-out class's images of the training split, and the normal
 images come from there too. A part of the score is left out of a finished detector; whatever concerns the training is

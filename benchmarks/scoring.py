@@ -25,8 +25,15 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from gannext import Detector
-from gannext.detection import JudgeScoring, Neighbours, NeighbourScoring, export_detector, precisions_of, slow_in_bf16
-from gannext.detection.score import describe
+from gannext.detection import (
+    JudgeScoring,
+    Neighbours,
+    NeighbourScoring,
+    describe,
+    export_detector,
+    precisions_of,
+    slow_in_bf16,
+)
 from gannext.runtime import Calibration, Exported, Pixels, Predictor
 from gannext.training import RECIPES
 from measuring import (

@@ -214,3 +214,21 @@ def test_no_process_has_more_threads_than_its_share_or_than_granted(
     monkeypatch.setattr("gannext.evaluation.benchmark.usable_cores", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", granted)
     assert threads_of_each(jobs) == threads
+
+
+def test_the_smoke_preset_takes_two_classes_of_any_data_set_and_runs_a_cell_once(gannext: Command, tmp_path: Path) -> None:
+    outcome = gannext("benchmark", "--preset", "smoke", "--models", "brightness,brightness", "--output", tmp_path)
+    assert outcome.code == 0 and "[2/2]" in outcome.out, outcome.err
+    assert [row["abnormal_class"] for row in table(tmp_path)] == ["0", "1"]
+
+
+def test_a_step_of_few_images_is_the_same_as_by_the_command_of_its_row(gannext: Command, tmp_path: Path) -> None:
+    options = ("--models", "gannext/robust-objects", "--classes", "0", "--train-images", 64, "--test-images", 20, "--epochs", 1)
+    outcome = gannext("benchmark", *options, "--protocols", "honest", "--data-root", tmp_path / "my data", "--output", tmp_path)
+    assert outcome.code == 0, outcome.out
+    (row,) = table(tmp_path)
+    words = shlex.split(row["command"])
+    assert words[:2] == ["gannext", "train"] and words[words.index("--data-root") + 1] == str(tmp_path / "my data")
+    assert gannext(*words[1:], "--output", tmp_path / "again").code == 0
+    found = json.loads(next(tmp_path.glob("again/**/evaluation.json")).read_text())["honest"]["auroc"]
+    assert found == pytest.approx(float(row["auroc"]), abs=1e-4)

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from conftest import SMALL, TINY_NETWORKS, Command, picture, write_pictures
+from gannext import Detector
 from gannext.cli.main import COMMANDS, run_command
 from gannext.data import DATASETS
 from test_data import write_cifar10, write_idx
@@ -191,7 +193,7 @@ def test_normal_images_alone_train_and_calibrate(gannext: Command, tmp_path: Pat
     detector = next(tmp_path.rglob("detector.gannext"))
     assert gannext("predict", detector, tmp_path / "good" / "000.png").code == 0
     outcome = gannext("evaluate", detector)
-    assert outcome.code == 2 and "no test images" in outcome.err
+    assert outcome.code == 2 and "no images to test on" in outcome.err
 
 
 def test_predict_prints_and_writes_every_format(detector_file: Path, gannext: Command, tmp_path: Path) -> None:
@@ -200,7 +202,7 @@ def test_predict_prints_and_writes_every_format(detector_file: Path, gannext: Co
     picture(9, spot=True).save(folder / "spot.png")
     (folder / "z.png").write_bytes(b"broken")
     table = gannext("predict", detector_file, folder)
-    assert table.code == 1 and "1 of 5 images could not be read" in table.err and "error: " in table.out
+    assert table.code == 1 and "1 of 5 images could not be judged" in table.err and "error: " in table.out
     lines = table.out.splitlines()
     assert len(lines) == 6 and "spot.png" in lines[4] and lines[4].endswith("abnormal") and lines[1].endswith(" normal")
 
@@ -238,11 +240,121 @@ def test_profile_prints_the_published_sizes(gannext: Command, tmp_path: Path) ->
     )
 
 
+TOGETHER = """
+import sys
+import torch
+from dataclasses import replace
+from gannext.cli.main import main
+from gannext.training import RECIPES, GanModule
+
+def save(self):
+    ended(self)
+    torch.save(dict(self.named_parameters()), f"{sys.argv[1]}/{self.global_rank}.pt")
+
+ended, GanModule.on_train_end = GanModule.on_train_end, save
+RECIPES["published"] = replace(RECIPES["published"], restart_below=100.0)  # a new discriminator after each step
+sys.exit(main(sys.argv[2:]))
+"""
+
+
 def test_several_devices_train_together(parts: Path, tmp_path: Path) -> None:
+    """They print and save once, and end with the same weights, though they saw other images and drew other numbers."""
+    (tmp_path / "together.py").write_text(TOGETHER)
     done = shell(
-        sys.executable, "-m", "gannext.cli.main", "train", "--data-root", parts, "--epochs", 2, "--batch-size", 16,
+        sys.executable, tmp_path / "together.py", tmp_path, "train", "--data-root", parts, "--epochs", 2, "--batch-size", 16,
         "--devices", 2, "--output", tmp_path, *SMALL, OMP_NUM_THREADS="1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Data: ") == 1 and done.stdout.count("AUROC  ") == 1
-    assert len(list(tmp_path.rglob("detector.gannext"))) == 1
+    detector = Detector.load(next(tmp_path.rglob("detector.gannext")))
+    assert detector.provenance["steps"] == 2 * (detector.provenance["trained_on"] // 32)
+    one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert torch.equal(one["generator.stem_in.0.weight"], detector.generator.state_dict()["stem_in.0.weight"])
+
+
+def test_a_folder_named_like_a_data_set_is_still_one_s_own(parts: Path, gannext: Command, tmp_path: Path) -> None:
+    shutil.copytree(parts, tmp_path / "digits")
+    outcome = gannext(
+        "train", "--data-root", tmp_path / "digits", "--epochs", 1, "--batch-size", 16, *SMALL, "--gpu-ids", -1,
+        "--output", tmp_path / "o",
+    )  # fmt: skip
+    assert outcome.code == 0 and "Data: digits-folder: 70 normal images" in outcome.out, outcome.err
+    run = next(tmp_path.rglob("config.yaml")).parent
+    outcome = gannext("train", "--resume", run, "--epochs", 2, "--fpr", 0.05)
+    assert outcome.code == 0 and "epoch 2/2" in outcome.out and "Data: digits-folder: 70" in outcome.out, outcome.err
+    for options in ((), ("--data-root", tmp_path / "digits")):
+        outcome = gannext("evaluate", run / "detector.gannext", *options)
+        assert outcome.code == 0 and "20 normal and 10 abnormal" in outcome.out, outcome.err
+
+
+def test_resuming_takes_an_option_that_is_given_at_its_default(parts: Path, gannext: Command, tmp_path: Path) -> None:
+    options = ("--data-root", parts, "--epochs", 1, "--batch-size", 16, *SMALL, "--output", tmp_path)
+    assert gannext("train", *options, "--fpr", 0.1).code == 0
+    assert gannext("train", *options, "--resume").code == 0
+    assert Detector.load(next(tmp_path.rglob("detector.gannext"))).calibration.fpr == 0.1
+    assert gannext("train", *options, "--resume", "--fpr", 0.05).code == 0
+    assert Detector.load(next(tmp_path.rglob("detector.gannext"))).calibration.fpr == 0.05
+    outcome = gannext("train", *options, "--resume", "--devices", 2)
+    assert outcome.code == 2 and "--devices 1, not 2" in outcome.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+def test_no_name_of_a_file_loses_the_results(detector_file: Path, tmp_path: Path) -> None:
+    """One of bytes that are no text, one that the terminal cannot print, one almost too long; and a reader that has gone."""
+    (tmp_path / "new").mkdir()
+    for name in (b"lat\xfcn.png", "日本語.png".encode(), b"x" * 250 + b".png"):
+        picture(1).save(tmp_path / "one.png")
+        (tmp_path / "one.png").rename(tmp_path / "new" / os.fsdecode(name))
+    command = f"{sys.executable} -m gannext.cli.main predict {detector_file} {tmp_path / 'new'}"
+    options = f"--output {tmp_path / 'results.csv'} --reconstructions {tmp_path / 'r'} --report {tmp_path / 'r.html'}"
+    done = shell("bash", "-c", f"{command} {options} | head -c 5", PYTHONIOENCODING="cp1252")
+    assert done.returncode == 0 and done.stdout == "image" and not done.stderr, done.stderr
+    text = (tmp_path / "results.csv").read_text(encoding="utf-8")
+    assert text.count(",normal,") == 3 and "日本語" in text and "lat\\udcfcn" in text
+    assert len(list((tmp_path / "r").iterdir())) == 3 and (tmp_path / "r.html").exists()
+
+
+def test_places_that_cannot_be_written_are_refused_before_anything_is_judged(
+    detector_file: Path, parts: Path, gannext: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for option, place in (("--output", tmp_path / "file" / "x.csv"), ("--report", tmp_path), ("--maps", tmp_path / "file"),
+                          ("--reconstructions", tmp_path / "file" / "x")):  # fmt: skip
+        outcome = gannext("predict", detector_file, parts / "test" / "0.normal", option, place)
+        assert outcome.code == 2 and not outcome.out and outcome.err.count("\n") == 1 and str(place) in outcome.err
+
+
+def test_what_was_judged_before_an_end_is_kept(
+    detector_file: Path, parts: Path, gannext: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gannext.inspection import MapsFolder
+
+    add = MapsFolder.add
+
+    def third_stops(self: MapsFolder, *arguments: object) -> None:
+        if len(self.images) == 2:
+            raise KeyboardInterrupt
+        add(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MapsFolder, "add", third_stops)
+    options = ("--maps", tmp_path / "maps", "--output", tmp_path / "results.json")
+    outcome = gannext("predict", detector_file, parts / "test" / "0.normal", *options)
+    assert outcome.code == 130 and "stopped after 2 of 20 images" in outcome.err
+    assert len(json.loads((tmp_path / "results.json").read_text())) == 2
+    assert len(json.loads((tmp_path / "maps" / "regions.json").read_text())["images"]) == 2
+
+
+def test_options_that_would_do_nothing_are_refused(gannext: Command, detector_file: Path, tmp_path: Path) -> None:
+    for arguments, words in (
+        (["demo", "--budget", 1], "demo textures"),
+        (["demo", "textures", "--abnormal-class", 1], "demo digits"),
+        (["profile", "--compare", "--dim", 8], "leave out --dim"),
+        (["profile", "--batch-sizes", "a"], "no list of batch sizes"),
+        (["export", detector_file, "--images", tmp_path, "-o", tmp_path / "x.onnx"], "--images is for"),
+        (["predict", detector_file, tmp_path, "--map-format", "npy"], "pass --maps"),
+        (["predict", detector_file, tmp_path, "--pixel-fpr", 1e-7], "out of range"),
+        (["benchmark", "--models", "knn/robust"], "has no recipe"),
+    ):
+        outcome = gannext(*arguments)
+        assert outcome.code == 2 and words in outcome.err and outcome.err.count("\n") == 1, (arguments, outcome.err)

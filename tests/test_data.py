@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import pickle
+import shutil
 import struct
 import tarfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 from conftest import Command, write_pictures
 from gannext.data import DATASETS, DataConfig, EpochSampler, load_split, make_loader
 from gannext.data import datasets as datasets_module
+from gannext.data.datasets import unpack_debian
 from gannext.data.textures import make_textures, photograph
 from gannext.runtime import InputError
 
@@ -253,3 +255,28 @@ def test_the_textures_are_the_same_again_and_their_masks_exact(tmp_path: Path) -
         row, column = np.argwhere(~mask)[0]
         places = np.argwhere(windows[:, :, row, column] == pixels[row, column])
         assert any((windows[y, x] == pixels)[~mask].all() for y, x in places) and 16 < mask.sum() < 2000
+
+
+def test_images_are_chosen_by_the_seed(parts: Path, tmp_path: Path) -> None:
+    def chosen(root: Path, seed: int) -> tuple[list[object], list[object]]:
+        split = load_split(DataConfig("parts", root, train_images=20, test_images=5, seed=seed))
+        return [split.train.source(i) for i in range(20)], [split.test.source(i) for i in range(10)]
+
+    shutil.copytree(parts, tmp_path / "parts")
+    write_pictures(tmp_path / "parts" / "validation" / "0.normal", 20, first=500)
+    for root in (parts, tmp_path / "parts"):
+        (train, test), (other_train, other_test) = chosen(root, 0), chosen(root, 1)
+        assert chosen(root, 0) == (train, test) and train != other_train and test != other_test
+
+
+def test_two_processes_may_unpack_debian_s_files_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed, place = tmp_path / "packed", tmp_path / "place"
+    packed.mkdir()
+    place.mkdir()  # another process has just begun
+    for name in ("a", "b"):
+        with gzip.open(packed / f"{name}.gz", "wb") as file:
+            file.write(name.encode())
+    (place / "a").write_bytes(b"a")
+    monkeypatch.setattr("gannext.data.datasets.DEBIAN_FASHION_MNIST", packed)
+    unpack_debian(place)
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == {"a": b"a", "b": b"b"}

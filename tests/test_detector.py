@@ -21,7 +21,7 @@ from PIL import Image
 
 from conftest import Command, picture
 from gannext import Detector
-from gannext.runtime import InputError
+from gannext.runtime import InputError, Tiling
 
 PICTURES = [picture(i, spot=i % 3 == 0) for i in range(37)]
 
@@ -254,3 +254,15 @@ def test_it_also_works_at_one_channel_and_not_square(detector: Detector) -> None
     PICTURES[0].save(image, "PNG")
     row = grey.predict(Image.open(image), reconstruct=True)[0]
     assert row.reconstruction is not None and row.reconstruction.shape == (32, 48, 1)
+
+
+def test_a_score_that_is_no_number_is_an_error_and_no_verdict(detector_file: Path) -> None:
+    detector = Detector.load(detector_file)
+    with torch.no_grad():
+        next(detector.generator.parameters()).fill_(float("nan"))
+    large = picture(1).resize((80, 80))
+    whole = detector.predict(picture(1))[0]
+    detector.tiling = Tiling(32)
+    tiled = detector.predict(large)[0]
+    for found in (whole, tiled):
+        assert found.verdict == "error" and found.score is None and "nan" in str(found.error)

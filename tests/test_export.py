@@ -201,7 +201,7 @@ def test_predict_prints_and_writes_the_same(exported_file: Path, detector_file: 
     names = ("--maps", "--report", "--reconstructions", "--output")
     options = [part for pair in zip(names, outputs, strict=True) for part in pair]
     outcome = gannext("predict", exported_file, folder, *options, "--pixel-fpr", 0.02, "--threads", 1)
-    assert outcome.code == 1 and "1 of 6 images could not be read" in outcome.err and all(map(Path.exists, outputs))
+    assert outcome.code == 1 and "1 of 6 images could not be judged" in outcome.err and all(map(Path.exists, outputs))
     regions = json.loads((outputs[0] / "regions.json").read_text())
     assert len(regions["images"]) == 5 and regions["annotations"]
     by_openvino = gannext("predict", exported_file, folder / "000.png", "--engine", "openvino")

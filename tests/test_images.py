@@ -78,7 +78,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes(whole.getvalue()[:3000])
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("no picture")
-    for name, reason in (("cut", "truncated"), ("empty", "empty"), ("text", "identify"), ("missing", "exist")):
+    for name, reason in (("cut", "truncated"), ("empty", "empty"), ("text", "no format"), ("missing", "exist")):
         with pytest.raises(InputError, match=reason) as error:
             decode_image(tmp_path / f"{name}.png")
         assert f"{name}.png" in str(error.value)

@@ -14,7 +14,7 @@ from sklearn.metrics import auc, average_precision_score, roc_auc_score
 
 from conftest import Command, picture, train_small, write_pictures
 from gannext import Detector
-from gannext.data import DataConfig, load_split
+from gannext.data import DataConfig, load_split, read_mask
 from gannext.evaluation import Localisation
 from gannext.inspection import find_regions
 from test_detector import metadata_of, repacked
@@ -81,7 +81,7 @@ def test_predict_writes_pictures_and_regions(detector_file: Path, line: Path, ga
     shutil.copytree(line / "test" / "spot", folder)
     (folder / "broken.jpg").write_bytes((folder / "0.png").read_bytes()[:300])
     outcome = gannext("predict", detector_file, folder, "--maps", tmp_path / "maps", "--pixel-fpr", 0.01)
-    assert outcome.code == 1 and "1 of 6 images could not be read" in outcome.err
+    assert outcome.code == 1 and "1 of 6 images could not be judged" in outcome.err
     content = json.loads((tmp_path / "maps" / "regions.json").read_text())
     assert len(content["images"]) == 5 and [i["verdict"] for i in content["images"]].count("abnormal") >= 1
     threshold = content["info"]["threshold"]
@@ -226,3 +226,21 @@ def test_masks_of_another_size_or_name_are_named_and_the_others_count(
         assert words in outcome.err
     assert outcome.err.count("\n") == 5
     assert json.loads((tmp_path / "e.json").read_text())["localisation"]["images"] == 18
+
+
+def test_masks_mark_what_is_neither_black_nor_transparent(tmp_path: Path) -> None:
+    wanted = np.zeros((8, 8), bool)
+    wanted[2:5, 3:6] = True
+    clear = np.zeros((8, 8, 4), np.uint8)
+    clear[..., :3], clear[wanted, 3] = 255, 255  # white everywhere, and seen in the region alone
+    coloured = np.zeros((8, 8, 3), np.uint8)
+    coloured[wanted] = 0, 0, 2
+    palette = Image.fromarray(wanted.astype(np.uint8)).convert("P")
+    palette.putpalette([0, 0, 0, 1, 0, 0])
+    images = {
+        "clear": Image.fromarray(clear), "coloured": Image.fromarray(coloured), "palette": palette,
+        "deep": Image.fromarray(wanted.astype(np.uint16)), "bits": Image.fromarray(wanted),
+    }  # fmt: skip
+    for name, image in images.items():
+        image.save(tmp_path / f"{name}.png")
+        assert np.array_equal(read_mask(tmp_path / f"{name}.png", (8, 8)), wanted), name

@@ -64,8 +64,14 @@ def test_predict_reports_without_labels_and_names_what_it_could_not_read(
     data = embedded(tmp_path / "r.html")
     assert len(data["images"]) == 40 and all(image[3] is None for image in data["images"])
     assert len(data["errors"]) == 1 and "broken.jpg cannot be read" in data["errors"][0]
-    outcome = gannext("predict", detector_file, folder / "broken.jpg", "--report", tmp_path / "none.html")
-    assert outcome.code == 2 and "nothing to report" in outcome.err and not (tmp_path / "none.html").exists()
+    options = ("--report", tmp_path / "none.html", "--output", tmp_path / "none.csv")
+    outcome = gannext("predict", detector_file, folder / "broken.jpg", *options)
+    assert outcome.code == 1 and "nothing to report" in outcome.err and not (tmp_path / "none.html").exists()
+    assert "broken.jpg" in (tmp_path / "none.csv").read_text() and "broken.jpg" in outcome.out
+    tall, size = picture(3).resize((40, 900)), (160, 53)
+    tall.save(tmp_path / "tall.png")
+    assert gannext("predict", detector_file, tmp_path / "tall.png", "--report", tmp_path / "tall.html").code == 0
+    assert embedded(tmp_path / "tall.html")["images"][0][-2:] == [size[1], size[0]]
 
 
 def gravel_report(count: int) -> Report:

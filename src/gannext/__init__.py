@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if name == "Detector":
-        from gannext.detection import Detector
-
+        try:
+            from gannext.detection import Detector
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            message = "a Detector takes torch: pip install 'gannext[train]', or open an exported file by gannext.load"
+            raise ModuleNotFoundError(message, name="torch") from None
         return Detector
     if name == "load":
         from gannext.loading import load

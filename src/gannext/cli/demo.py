@@ -5,8 +5,8 @@ photographs of brick, gravel and grass, with a report of each."""
 import argparse
 from pathlib import Path
 
-from gannext.cli.options import count, number, show
-from gannext.runtime import unknown
+from gannext.cli.options import Options, count, number, show
+from gannext.runtime import InputError, unknown
 
 DIGITS = ("--dataset", "digits", "--channels", "1")
 TEXTURES = ("--image-size", "64", "--channels", "1")
@@ -24,11 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=count, default=0, metavar="N", help="of all randomness")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: Options) -> int:
     """Trains and predicts by the same commands that a user would type."""
     demos = {"digits": digits, "textures": textures}
     if args.name not in demos:
         raise unknown("demo", args.name, tuple(demos))
+    for option, of in (("budget", "textures"), ("abnormal_class", "digits")):
+        if option in args.given and args.name != of:
+            raise InputError(f"--{option.replace('_', '-')} belongs to `gannext demo {of}`: leave it out")
     return demos[args.name](args)
 
 

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluates and prints."""
 
-    from gannext.data import load_split
+    from gannext.data import load_split, name_of
     from gannext.detection import Detector
     from gannext.evaluation import NO_TILES, evaluate, inspect, published_auroc
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if not stored and not (args.dataset or args.data_root):
         raise InputError(f"{args.detector} does not say what data it was made from: pass --dataset or --data-root")
     if args.dataset or args.data_root:
-        name = args.dataset or args.data_root.resolve().name
+        name = args.dataset or name_of(args.data_root)
         if name != stored.get("dataset"):
             stored["abnormal_class"] = None
         stored |= {"dataset": name, "data_root": args.data_root}

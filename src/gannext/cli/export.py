@@ -51,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exports, measures, writes."""
     path, openvino = place_of(args)
+    if args.precision == "fp32" and (args.images or args.force):
+        option = "--images" if args.images else "--force"
+        raise InputError(
+            f"{option} is for measuring a lower precision, and fp32 loses nothing: leave it out, or pass --precision"
+        )
     from gannext.detection import Detector, export_detector
 
     detector = Detector.load(args.detector)

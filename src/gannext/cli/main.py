@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -40,6 +41,9 @@ def command_parser(name: str, prog: str) -> Parser:
 
 def run_command(name: str, arguments: Sequence[str], prog: str) -> int:
     """Runs one command, and returns its exit code: 0, or 1 where some images failed, or 2 for a user's error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # no name of a file is worth losing the results that it stands among
+            stream.reconfigure(errors="backslashreplace")
     parser = command_parser(name, prog)
     try:
         config = config_of(arguments)

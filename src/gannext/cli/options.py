@@ -8,12 +8,19 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from gannext.runtime import InputError, Predictor, Tiling, unknown
+from gannext.runtime import LEAST_RATE, MOST_RATE, InputError, Predictor, Tiling, unknown
 
 SIDES = (32, 1024)
 DEFAULT_SIZE = (32, 32)  # this very object where --image-size was not given
 LARGEST_TILE = 8192
 Item = TypeVar("Item")
+
+
+class Options(argparse.Namespace):
+    """The options' values. `given` names those that stood on the command line or in a file, whatever their values are."""
+
+    __slots__ = ("given",)  # not among the values, which `vars` lists
+    given: frozenset[str]
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,9 +32,9 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see `{self.prog} -h`)\n")
 
-    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+    def parse(self, arguments: Sequence[str]) -> "Options":
         """As `parse_args`, with a sentence for what belongs to no option."""
-        parsed, extra = self.parse_known_args(arguments)
+        parsed, extra = self.parse_known_args(arguments, Options())
         if extra:
             stray = extra[0]
             if stray.startswith("-"):
@@ -35,6 +42,10 @@ class Parser(argparse.ArgumentParser):
                 message = str(unknown("option", stray.split("=")[0], known))
                 self.error(message.split(": the known ones")[0] + nearest(message))
             self.error(f"{stray!r} belongs to no option")
+        # A parser leaves alone what is there before: what it replaces was given.
+        before = Options(**dict.fromkeys(vars(parsed), self))
+        self.parse_known_args(arguments, before)
+        parsed.given = frozenset(name for name, value in vars(before).items() if value is not self)
         return parsed
 
 
@@ -79,6 +90,7 @@ positive = number(int, 1)
 count = number(int, 0)
 weight = number(float, 0)
 rate = number(float, 0, 1, open_ends=True)
+pixel_rate = number(float, LEAST_RATE, MOST_RATE)
 
 
 def size(text: str) -> tuple[int, int]:
@@ -99,14 +111,14 @@ def size(text: str) -> tuple[int, int]:
     return sides[0], sides[-1]
 
 
-def numbers(text: str) -> tuple[int, ...]:
+def numbers(text: str, what: str = "depths", example: str = "2,2,6") -> tuple[int, ...]:
     """An argparse type: whole numbers from 1 up, as "2,2,6"."""
     try:
         values = tuple(int(part) for part in text.split(","))
     except ValueError:
         values = ()
     if not values or min(values) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of depths: give whole numbers such as 2,2,6")
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of {what}: give whole numbers such as {example}")
     return values
 
 
@@ -207,7 +219,7 @@ def add_threshold_options(parser: argparse._ActionsContainer) -> None:
     """`--fpr` and `--pixel-fpr`, which move a detector's thresholds."""
     parser.add_argument("--fpr", type=rate, metavar="RATE", help="another false-positive rate for the threshold")
     parser.add_argument(
-        "--pixel-fpr", type=rate, metavar="RATE", help="another false-positive rate for the threshold of the anomaly maps"
+        "--pixel-fpr", type=pixel_rate, metavar="RATE", help="another false-positive rate for the threshold of the anomaly maps"
     )
 
 

@@ -4,6 +4,7 @@ the verdicts."""
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +28,10 @@ from gannext.runtime import (
     as_csv,
     as_json,
     as_table,
+    check_place,
     decode_image,
     find_images,
+    picture_name,
     to_image,
     write_text,
 )
@@ -71,6 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predicts, prints and writes."""
+    if args.map_format == "npy" and not args.maps:
+        raise InputError("--map-format says how anomaly maps are written: pass --maps FOLDER too")
     if args.output and args.output.suffix.lower() not in (".csv", ".json"):
         raise InputError(f"--output {args.output} names no known format: end it in .csv or .json")
     paths = find_images(args.images)
@@ -81,6 +86,9 @@ def run(args: argparse.Namespace) -> int:
     adjust(detector, args)
     if detector.calibration.shortfall:
         warn(detector.calibration.shortfall)
+    for place in (args.output, args.report, *(folder / "00000.png" for folder in (args.maps, args.reconstructions) if folder)):
+        if place:
+            check_place(place)
     folder, report = maps_folder(detector, args), report_on(detector, args, len(paths))
     stream = detector.predict_iter(
         paths,
@@ -89,32 +97,57 @@ def run(args: argparse.Namespace) -> int:
         maps=bool(folder or (report and detector.pixel_calibration)),
     )
     rows: list[Prediction] = []
-    for position, row in enumerate(progress(stream, len(paths), "Judging")):
-        if row.reconstruction is not None and args.reconstructions:
-            save_reconstruction(row, args.reconstructions / f"{position:05d}_{Path(row.image).stem}.png")
-        if folder or report:
-            pixels = None  # decoded once more, rather than kept for a whole batch
-            if row.error is None:
-                pixels = decode_image(row.image, detector.channels, large=detector.tiling is not None)
-            if folder and pixels is not None:
-                folder.add(row, pixels)
-            if report:
-                report.add(row, pixels)
-        rows.append(replace(row, reconstruction=None, anomaly_map=None))
-    if folder:
-        folder.finish()
-    if report:
+    try:
+        for position, row in enumerate(progress(stream, len(paths), "Judging")):
+            keep(row, position, detector, args, folder, report)
+            rows.append(replace(row, reconstruction=None, anomaly_map=None))
+    except BaseException:  # Ctrl-C, or a full disk: what was judged is not lost
+        if rows:
+            warn(f"stopped after {len(rows)} of {len(paths)} images, whose results follow")
+            deliver(rows, args, folder)
+        raise
+    deliver(rows, args, folder)
+    failed = sum(row.error is not None for row in rows)
+    if report and failed == len(rows):
+        warn("no image could be judged, so there is nothing to report")
+    elif report:
         from gannext.cli.reporting import footer, settings_of
 
         subtitle = f"{len(rows)} images judged by {args.detector} on {time.strftime('%Y-%m-%d')}"
         report.write(args.report, subtitle, settings_of(detector, args.detector), footer=footer())
-    show(WRITERS[args.format](rows).rstrip("\n"))
-    if args.output:
-        write_text(args.output, WRITERS[args.output.suffix.lower()[1:]](rows))
-    failed = sum(row.error is not None for row in rows)
     if failed:
-        warn(f"{failed} of {len(rows)} images could not be read")
+        warn(f"{failed} of {len(rows)} images could not be judged")
     return 1 if failed else 0
+
+
+def keep(
+    row: Prediction,
+    position: int,
+    detector: Predictor,
+    args: argparse.Namespace,
+    folder: "MapsFolder | None",
+    report: "Report | None",
+) -> None:
+    """Writes the pictures of an image that was just judged, and adds it to the report."""
+    if row.reconstruction is not None and args.reconstructions:
+        save_reconstruction(row, args.reconstructions / f"{picture_name(position, row.image)}.png")
+    if folder or report:
+        pixels = None  # decoded once more, rather than kept for a whole batch
+        if row.error is None:
+            pixels = decode_image(row.image, detector.channels, large=detector.tiling is not None)
+        if folder and pixels is not None:
+            folder.add(row, pixels)
+        if report:
+            report.add(row, pixels)
+
+
+def deliver(rows: Sequence[Prediction], args: argparse.Namespace, folder: "MapsFolder | None") -> None:
+    """Writes and prints the results."""
+    if folder:
+        folder.finish()
+    if args.output:  # before anything is printed, which may go to a program that reads a line and ends
+        write_text(args.output, WRITERS[args.output.suffix.lower()[1:]](rows))
+    show(WRITERS[args.format](rows).rstrip("\n"))
 
 
 def maps_folder(detector: Predictor, args: argparse.Namespace) -> "MapsFolder | None":

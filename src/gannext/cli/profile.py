@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gannext.cli.options import (
+    GENERATOR_OPTIONS,
+    Options,
     add_device_option,
     add_model_options,
     network_config,
@@ -16,7 +18,7 @@ from gannext.cli.options import (
     numbers,
     show,
 )
-from gannext.runtime import write_text
+from gannext.runtime import InputError, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,15 +35,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("measurement")
     group.add_argument("--compare", action="store_true", help="all models with their own defaults, in one table")
     group.add_argument(
-        "--batch-sizes", type=numbers, default=(1, 32), metavar="N,N", help="images scored together (default: 1,32)"
+        "--batch-sizes", type=batch_sizes, default=(1, 32), metavar="N,N", help="images scored together (default: 1,32)"
     )
     group.add_argument("--seconds", type=number(float, 0), default=2.0, metavar="S", help="measure for so long; 0: count only")
     add_device_option(group)
     group.add_argument("--output", type=Path, metavar="FILE", help="write the table to this CSV file too")
 
 
-def run(args: argparse.Namespace) -> int:
+def batch_sizes(text: str) -> tuple[int, ...]:
+    """An argparse type: whole numbers from 1 up, as "1,32"."""
+    return numbers(text, "batch sizes", "1,32")
+
+
+def run(args: Options) -> int:
     """Counts, measures and prints."""
+    if args.compare and (given := sorted(args.given & {"model", "ndf", "nz", *GENERATOR_OPTIONS})):
+        raise InputError(f"--compare takes all models with their own defaults: leave out --{given[0].replace('_', '-')}")
     from gannext.detection import find_device
     from gannext.networks import MODELS, NetworkConfig, measure_cost
 

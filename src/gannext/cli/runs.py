@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gannext.cli.options import from_yaml, is_first_process
+from gannext.cli.options import Options, from_yaml, is_first_process
 from gannext.runtime import InputError, as_option
 
 LAST_RUN = "last"
 RUN_OF_OTHER_RANKS = "GANNEXT_RUN"
 FREE_ON_RESUME = frozenset(
-    {"config", "resume", "epochs", "display", "device", "devices", "gpu_ids", "workers", "output", "fpr", "pixel_fpr"}
+    {"config", "resume", "epochs", "display", "device", "gpu_ids", "workers", "output", "fpr", "pixel_fpr"}
 )
 
 
@@ -49,17 +49,18 @@ def find_run(args: argparse.Namespace, dataset: str) -> Path:
     return Path(runs[-1])
 
 
-def resumed_arguments(args: argparse.Namespace, folder: Path) -> argparse.Namespace:
+def resumed_arguments(args: Options, folder: Path) -> Options:
     """The run's own options; of those given now, only the ones that leave the training's course alone may differ."""
     from gannext.cli.main import command_parser
 
     parser = command_parser("train", "gannext train")
     stored = parser.parse(from_yaml(folder / "config.yaml", parser))
-    defaults = vars(parser.parse([]))
-    for name, given in vars(args).items():
-        if name in ("config", "resume") or given == defaults[name] or given == getattr(stored, name):
+    for name in sorted(args.given - {"config", "resume"}):
+        given = getattr(args, name)
+        if given == getattr(stored, name):
             continue
-        if name not in FREE_ON_RESUME:
+        # Another number of devices has other images in a step.
+        if name not in FREE_ON_RESUME or (name == "gpu_ids" and len(given or [0]) != len(stored.gpu_ids or [0])):
             raise InputError(
                 f"the run in {folder} was started with --{name.replace('_', '-')} {getattr(stored, name)}, not {given}: "
                 "leave it out, or start a new run without --resume"
@@ -74,6 +75,8 @@ def as_yaml(args: argparse.Namespace) -> str:
     import yaml
 
     def plain(name: str, value: Any) -> Any:
+        if value == []:  # of GPUs
+            return "-1"
         return as_option(name, value) if isinstance(value, (tuple, list, Path)) else value
 
     chosen = {name: plain(name, value) for name, value in vars(args).items() if name not in ("config", "resume")}

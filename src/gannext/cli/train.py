@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gannext.cli.options import (
     DEFAULT_SIZE,
     SIDES,
+    Options,
     add_device_option,
     add_model_options,
     add_tile_options,
@@ -19,6 +20,7 @@ from gannext.cli.options import (
     is_first_process,
     network_config,
     number,
+    pixel_rate,
     positive,
     rate,
     show,
@@ -123,7 +125,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     judging.add_argument(
         "--pixel-fpr",
-        type=rate,
+        type=pixel_rate,
         default=0.01,
         metavar="RATE",
         help="share of normal pixels that the threshold of the anomaly maps may call abnormal",
@@ -154,7 +156,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--display", action="store_true", help="live TensorBoard of losses, AUROC, scores and pictures")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: Options) -> int:
     """Trains, evaluates and reports."""
     resume = args.resume is not None
     if args.data_root:
@@ -175,7 +177,7 @@ def run(args: argparse.Namespace) -> int:
 
     from gannext.data import DataConfig, load_split
     from gannext.detection import Neighbours, find_device, slow_in_bf16
-    from gannext.training import Diverged, Interrupted, TrainConfig, check_training, fit, length_of_training
+    from gannext.training import Diverged, Interrupted, TrainConfig, check_training, device_count, fit, length_of_training
 
     data = DataConfig(
         args.dataset, args.data_root, args.abnormal_class, args.image_size, args.channels,
@@ -194,7 +196,9 @@ def run(args: argparse.Namespace) -> int:
             f"the published protocol scores after every epoch, and {recipe.name} only when training is over: "
             "pass --recipe published, or measure the detector by `gannext evaluate --protocol published`"
         )
-    epochs, max_steps = length_of_training(networks, recipe, args.dataset, len(split.train), args.epochs, args.budget)
+    epochs, max_steps = length_of_training(
+        networks, recipe, args.dataset, len(split.train), args.epochs, args.budget, device_count(devices)
+    )
     provenance = {
         "data": {
             "dataset": args.dataset,
@@ -255,7 +259,11 @@ def dataset_name(args: argparse.Namespace) -> str:
     """The data set asked for; a folder without a name goes by its own."""
     if args.dataset:
         return str(args.dataset)
-    return args.data_root.name if args.data_root else "digits"
+    if not args.data_root:
+        return "digits"
+    from gannext.data import name_of
+
+    return name_of(args.data_root)
 
 
 def recipe_of(args: argparse.Namespace, images: "Images | None" = None) -> "Recipe":
@@ -265,8 +273,8 @@ def recipe_of(args: argparse.Namespace, images: "Images | None" = None) -> "Reci
     names = ("batch_size", "lr", "beta1", "w_adv", "w_con", "w_lat")
     changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     recipe = find_recipe(args.recipe, args.model, lambda: "objects" if images is None else kind_of(images))
-    if images is not None and recipe.steps:  # it counts steps, and a folder of few images is no obstacle
-        recipe = replace(recipe, batch_size=min(recipe.batch_size, len(images)))
+    if images is not None:
+        recipe = recipe.for_images(len(images))
     return replace(recipe, **changes)
 
 

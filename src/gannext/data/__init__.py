@@ -4,7 +4,7 @@ from gannext.data.batches import EpochSampler, make_loader
 from gannext.data.datasets import DATASETS
 from gannext.data.images import FileImages, Images, MemoryImages, read_files
 from gannext.data.masks import read_mask
-from gannext.data.split import DataConfig, Split, find_class, load_split
+from gannext.data.split import DataConfig, Split, find_class, load_split, name_of
 from gannext.data.tiles import TileImages
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "find_class",
     "load_split",
     "make_loader",
+    "name_of",
     "read_files",
     "read_mask",
 ]

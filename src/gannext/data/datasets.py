@@ -67,7 +67,7 @@ def torchvision_loader(
         import torchvision.datasets
 
         place = root / folder
-        if name == "FashionMNIST" and not place.exists() and DEBIAN_FASHION_MNIST.exists():
+        if name == "FashionMNIST":
             unpack_debian(place)
         try:
             train, test = (getattr(torchvision.datasets, name)(str(root), download=True, **s) for s in splits)
@@ -83,10 +83,13 @@ def torchvision_loader(
 
 
 def unpack_debian(place: Path) -> None:
-    """Unpacks Debian's copies of the Fashion-MNIST files, which torchvision takes for damaged while they are packed."""
-    place.mkdir(parents=True)
+    """Unpacks Debian's copies of the Fashion-MNIST files, where there are some; torchvision takes packed ones for damaged.
+
+    A file that is there is whole: processes that come here at the same time do not get in one another's way.
+    """
     for packed in DEBIAN_FASHION_MNIST.glob("*.gz"):
-        write_atomically(place / packed.stem, partial(_unpack, packed))
+        if not (place / packed.stem).exists():
+            write_atomically(place / packed.stem, partial(_unpack, packed))
 
 
 def _unpack(packed: Path, file: IO[bytes]) -> None:

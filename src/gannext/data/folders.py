@@ -43,7 +43,7 @@ def scan_folder(root: Path, test_only: bool = False) -> ImageFolder:
     With `test_only`, the training images are left alone.
 
     Raises:
-        InputError: there is no such folder, or no normal image to train on.
+        InputError: there is no such folder, or no normal image to train on; with `test_only`, no test image.
     """
     if not root.is_dir():
         raise InputError(f"{root} is not a folder: name a data set, or the folder that holds your images")
@@ -69,6 +69,10 @@ def scan_folder(root: Path, test_only: bool = False) -> ImageFolder:
             images = _images_in(folder)
             test += images
             defects += [folder.name] * len(images)
+    if test_only and not test:
+        raise InputError(
+            f"{root} holds no images to test on: put normal ones into test/good and abnormal ones into test/<defect>"
+        )
     return ImageFolder(train, validation, test, defects)
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from gannext.runtime import SUFFIXES, InputError, decode_image
+from gannext.runtime import SUFFIXES, InputError, decode_file, upright
 
 FOLDER = "ground_truth"
 ENDING = "_mask"
@@ -48,7 +49,7 @@ def find_masks(root: Path, images: Sequence[Path]) -> tuple[list[Path | None], l
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """A mask (H, W), True where a pixel is not black and so belongs to the defect.
+    """A mask (H, W), True where a pixel is neither black nor transparent and so belongs to the defect.
 
     Args:
         path: an image file.
@@ -57,9 +58,22 @@ def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
     Raises:
         InputError: the mask cannot be read, has another size, or is all black.
     """
-    mask = decode_image(path, 1, large=True)[..., 0] > 0
+    mask = decode_file(path, marked, large=True)
     if mask.shape != size:
         raise InputError(f"{path} is {mask.shape[1]}x{mask.shape[0]} pixels and its image {size[1]}x{size[0]}: {LEFT_OUT}")
     if not mask.any():
         raise InputError(f"{path} marks no pixel, though its image is abnormal: {LEFT_OUT}")
     return mask
+
+
+def marked(image: Image.Image) -> NDArray[np.bool_]:
+    """Where (H, W) a PIL image is neither black nor transparent; be it as dark as a label of 1 in 16 bits."""
+    image = upright(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+    elif image.mode not in ("1", "L", "RGB", "I", "F") and not image.mode.startswith("I;16"):
+        image = image.convert("RGB")
+    values = np.asarray(image).reshape(image.height, image.width, -1)
+    if image.mode == "RGBA":
+        return np.asarray(values[..., :3].any(2) & (values[..., 3] > 0))
+    return np.asarray(values.any(2))

@@ -118,6 +118,12 @@ def load_split(config: DataConfig, *, test_only: bool = False) -> Split:
     return _split_folder(config, test_only)
 
 
+def name_of(root: Path) -> str:
+    """What a folder of images goes by: its own name, unless that is a data set's."""
+    name = root.resolve().name
+    return f"{name}-folder" if name in DATASETS else name
+
+
 def find_class(dataset: str, given: str | None) -> int:
     """The index of a class given by name or index; the first one where none is given.
 
@@ -152,6 +158,14 @@ def _split_normal(available: int, config: DataConfig) -> tuple[list[int], list[i
         available = min(available, math.ceil(config.train_images / (1 - HELD_OUT_SHARE)))
     held_out = held_out_count(available)
     return order[held_out:][: config.train_images], order[:held_out]
+
+
+def _chosen(available: int, config: DataConfig) -> list[int]:
+    """All of so many positions in order, or `train_images` of them chosen by the seed."""
+    if config.train_images is None or config.train_images >= available:
+        return list(range(available))
+    order = torch.randperm(available, generator=torch.Generator().manual_seed(config.seed))
+    return sorted(order[: config.train_images].tolist())
 
 
 def _choose(labels: Sequence[bool], config: DataConfig) -> list[int]:
@@ -209,10 +223,14 @@ def _split_folder(config: DataConfig, test_only: bool) -> Split:
         raise InputError(f"none of the {len(folder.train)} training images in {root} can be used: {train.faults[0]}")
     if folder.validation:
         validation = _read(folder.validation, config, "validation images")
-        trained, held_out = list(range(len(train.kept)))[: config.train_images], list(range(len(validation.kept)))
+        trained, held_out = _chosen(len(train.kept), config), list(range(len(validation.kept)))
     else:
         validation = train
-        trained, held_out = ([], []) if test_only else _split_normal(len(train.kept), config)
+        try:
+            trained, held_out = ([], []) if test_only else _split_normal(len(train.kept), config)
+        except InputError as error:
+            left_out = f" ({len(train.faults)} of the files cannot be used: {train.faults[0]})" if train.faults else ""
+            raise InputError(f"{error}{left_out}") from None
     if folder.validation and not validation.kept:
         raise InputError(f"none of the validation images in {root} can be used: {validation.faults[0]}")
     tested = _choose([defect is not None for defect in folder.defects], config)

@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import os
+import shlex
 import time
 import traceback
 from collections import deque
@@ -88,10 +89,10 @@ class Cell:
         """The command that reproduces this cell alone."""
         if self.is_floor:
             data = replace(settings, dim=None, epochs=None, budget=None, batch_size=None, lr=None)
-            own = ["gannext benchmark", "--models", self.name, "--classes", self.abnormal_class, "--seeds", str(self.seed)]
-            return " ".join([*own, *data.options()])
-        own = ["gannext train", "--model", self.name, "--recipe", self.recipe]
-        return " ".join([*own, "--abnormal-class", self.abnormal_class, "--seed", str(self.seed), *settings.options()])
+            own = ["gannext", "benchmark", "--models", self.name, "--classes", self.abnormal_class, "--seeds", str(self.seed)]
+            return shlex.join([*own, *data.options()])
+        own = ["gannext", "train", "--model", self.name, "--recipe", self.recipe]
+        return shlex.join([*own, "--abnormal-class", self.abnormal_class, "--seed", str(self.seed), *settings.options()])
 
 
 def check_models(models: Sequence[str]) -> None:
@@ -102,6 +103,8 @@ def check_models(models: Sequence[str]) -> None:
             raise unknown("model", name, (*MODELS, *FLOORS))
         if name in MODELS:
             check_recipe(recipe or DEFAULT_RECIPE, name)
+        elif recipe:
+            raise InputError(f"{name} is a floor and has no recipe: leave out /{recipe}")
 
 
 def run_cells(settings: Settings, cells: Sequence[Cell], folder: Path, jobs: int) -> Iterator[Row]:
@@ -243,7 +246,8 @@ def run_gan(settings: Settings, cell: Cell, run: Path) -> Row:
 def train_config(settings: Settings, cell: Cell, split: Split) -> TrainConfig:
     """The training of a GAN's cell."""
     changes = {name: getattr(settings, name) for name in ("batch_size", "lr") if getattr(settings, name) is not None}
-    recipe = replace(find_recipe(cell.recipe, cell.name, lambda: kind_of(split.train)), **changes)
+    recipe = find_recipe(cell.recipe, cell.name, lambda: kind_of(split.train)).for_images(len(split.train))
+    recipe = replace(recipe, **changes)
     options = {} if settings.dim is None else {"dim": settings.dim}
     networks = recipe.networks(cell.name, settings.image_size, settings.channels, options)
     epochs, max_steps = length_of_training(

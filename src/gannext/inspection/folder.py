@@ -11,10 +11,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from gannext.inspection.colours import overlay
 from gannext.inspection.regions import find_regions
-from gannext.runtime import Pixels, Prediction, to_image, write_atomically, write_text
+from gannext.runtime import Pixels, Prediction, picture_name, to_image, write_atomically, write_text
 
 REGIONS = "regions.json"
-LONGEST_STEM = 40  # characters, of up to 4 bytes: a file system takes 255, and our own endings come on top
 
 
 class MapsFolder:
@@ -48,7 +47,7 @@ class MapsFolder:
         values, reconstruction = prediction.anomaly_map, prediction.reconstruction
         assert values is not None and reconstruction is not None
         number = len(self.images)
-        name = f"{number:05d}_{Path(prediction.image).stem[:LONGEST_STEM]}"
+        name = picture_name(number, prediction.image)
         files = {
             "overlay": f"{name}_overlay.png",
             "reconstruction": f"{name}_reconstruction.png",

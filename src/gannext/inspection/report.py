@@ -23,6 +23,8 @@ SIDES = ((500, 160), (1500, 128), (4000, 96))  # up to so many images, thumbnail
 SMALLEST_SIDE = 64  # with more
 BUDGET = 50e6  # bytes that the pictures of a report may take; noise, which no codec likes, is packed harder
 PACKINGS = ((1.0, 70), (1.0, 40), (1.0, 15), (0.5, 15))  # share of the side, and WebP's quality, until it fits
+LONGEST = 3  # how many times as long as wide a thumbnail may be
+GREY = 128
 PLACE = "__DATA__"
 
 
@@ -64,7 +66,10 @@ class Report:
         self.images.append(as_script(row))
 
     def _strip(self, prediction: Prediction, pixels: Pixels, side: float, quality: int) -> tuple[tuple[int, int], str]:
-        """Height and width of each thumbnail; input, reconstruction and heat map side by side as WebP in base64."""
+        """Height and width of each thumbnail; input, reconstruction and heat map side by side as WebP in base64.
+
+        A long or tall picture is laid on a grey ground, or its strip would be a line, or as high as the page.
+        """
         height, width = pixels.shape[:2]
         shrink = min(1.0, side / max(height, width))
         size = max(1, round(height * shrink)), max(1, round(width * shrink))
@@ -73,9 +78,11 @@ class Report:
             pictures.append(thumbnail(prediction.reconstruction, size))
         if prediction.anomaly_map is not None and self.pixel_threshold is not None:
             pictures.append(heat_map(shrink_by_maximum(prediction.anomaly_map, size), self.pixel_threshold))
+        ground = max(size[0], size[1] // LONGEST), max(size[1], size[0] // LONGEST)
+        pictures = [laid_on(ground, picture) for picture in pictures]
         buffer = io.BytesIO()
         Image.fromarray(np.concatenate(pictures, axis=1)).save(buffer, "WEBP", quality=quality, method=2)
-        return size, base64.b64encode(buffer.getbuffer()).decode()
+        return ground, base64.b64encode(buffer.getbuffer()).decode()
 
     def write(
         self,
@@ -139,6 +146,17 @@ def thumbnail(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     if (image.height, image.width) != size:
         image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return np.asarray(image.convert("RGB"))
+
+
+def laid_on(ground: tuple[int, int], picture: Pixels) -> Pixels:
+    """A picture (H, W, 3) in the middle of a grey one of at least that size."""
+    height, width = picture.shape[:2]
+    if (height, width) == ground:
+        return picture
+    top, left = (ground[0] - height) // 2, (ground[1] - width) // 2
+    whole = np.full((*ground, 3), GREY, np.uint8)
+    whole[top : top + height, left : left + width] = picture
+    return whole
 
 
 def shrink_by_maximum(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

@@ -4,11 +4,12 @@ from gannext.runtime.calibration import Calibration
 from gannext.runtime.engines import ENGINES, IMAGES, MAP, RECONSTRUCTION, SCORE
 from gannext.runtime.errors import InputError, unknown
 from gannext.runtime.exported import Exported
-from gannext.runtime.files import write_atomically, write_text
+from gannext.runtime.files import check_place, write_atomically, write_text
 from gannext.runtime.images import (
     SUFFIXES,
     Pixels,
     array_to_pixels,
+    decode_file,
     decode_image,
     find_images,
     image_size,
@@ -16,12 +17,13 @@ from gannext.runtime.images import (
     resize_map,
     to_image,
     to_pixels,
+    upright,
 )
 from gannext.runtime.inputs import OneImage, prepare
 from gannext.runtime.options import as_option
-from gannext.runtime.pixels import BINS, PixelCalibration, count
+from gannext.runtime.pixels import BINS, LEAST_RATE, MOST_RATE, PixelCalibration, count
 from gannext.runtime.predictor import BATCH_SIZE, Predictor, View
-from gannext.runtime.results import Prediction, as_csv, as_json, as_table
+from gannext.runtime.results import Prediction, as_csv, as_json, as_table, picture_name
 from gannext.runtime.sealed import (
     FORMAT,
     FORMAT_VERSION,
@@ -43,7 +45,9 @@ __all__ = [
     "FORMAT_VERSION",
     "IMAGES",
     "KEY",
+    "LEAST_RATE",
     "MAP",
+    "MOST_RATE",
     "PRODUCER",
     "RECONSTRUCTION",
     "SCORE",
@@ -66,11 +70,14 @@ __all__ = [
     "as_json",
     "as_option",
     "as_table",
+    "check_place",
     "count",
+    "decode_file",
     "decode_image",
     "find_images",
     "image_size",
     "is_exported",
+    "picture_name",
     "prepare",
     "read_exported",
     "resize",
@@ -80,6 +87,7 @@ __all__ = [
     "to_image",
     "to_pixels",
     "unknown",
+    "upright",
     "write_atomically",
     "write_text",
 ]

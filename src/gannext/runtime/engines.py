@@ -59,7 +59,8 @@ def openvino_engine(content: ExportedContent, threads: int | None = None) -> Eng
     try:
         import openvino
     except ImportError:
-        raise InputError("openvino is not installed: pip install 'gannext[openvino]', or pass --engine onnxruntime") from None
+        other = "export it as .onnx" if content.weights is not None else "pass --engine onnxruntime"
+        raise InputError(f"openvino is not installed: pip install 'gannext[openvino]', or {other}") from None
     core = openvino.Core()
     model = core.read_model(content.graph, content.weights or b"")
     size = content.metadata["size"]

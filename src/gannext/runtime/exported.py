@@ -48,6 +48,8 @@ class Exported(Predictor):
         self.engine, self.path = engine, path
         self._size = metadata["size"][0], metadata["size"][1]
         self._channels = int(metadata["channels"])
+        if min(self._size) < 1 or self._channels not in (1, 3):
+            raise ValueError(f"images of {self._size} pixels with {self._channels} channels")
         self._pixels = PixelCalibration(tuple(pixels["rates"]), tuple(pixels["thresholds"]), pixels["fpr"]) if pixels else None
 
     @classmethod

@@ -33,9 +33,22 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> 
         raise InputError(f"{path} could not be written ({error.strerror or error}); nothing was replaced") from None
 
 
+def check_place(path: str | Path) -> None:
+    """Raises InputError where a file could not be written, before there is anything to lose; makes its folder."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name a file in it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"{path} could not be written ({error.strerror or error}): name another place") from None
+
+
 def write_text(path: str | Path, text: str) -> None:
-    """Writes a whole text file, as UTF-8, by `write_atomically`."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    r"""Writes a whole text file, as UTF-8, by `write_atomically`; bytes of a file's name that are no UTF-8 as \xff."""
+    write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
 def current_umask() -> int:

@@ -4,33 +4,39 @@ Training, prediction and the exported file all start here, so that a picture has
 and therefore the same score everywhere.
 """
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gannext.runtime.errors import InputError
 
 Pixels = NDArray[np.uint8]
+Read = TypeVar("Read")
 
 ORIENTATION = 0x0112  # the EXIF tag
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"})
 
 
 def decode_image(path: str | Path, channels: int = 3, *, large: bool = False) -> Pixels:
-    """Reads an image file as a person would see it.
+    """Reads an image file as a person would see it: uint8 array (height, width, channels), of `decode_file`'s arguments and
+    with its errors; `channels` is 3 for RGB, and 1 for grey."""
+    return decode_file(path, lambda image: to_pixels(image, channels), large=large)
+
+
+def decode_file(path: str | Path, convert: Callable[[Image.Image], Read], *, large: bool = False) -> Read:
+    """Reads an image file.
 
     Args:
         path: any file that Pillow reads; of an animation, the first frame.
-        channels: 3 for RGB, 1 for grey.
+        convert: makes what is returned of the decoded image.
         large: whether a picture of up to twice Pillow's limit of 89 million pixels is welcome, as it is
             to whoever goes through it tile by tile; its bytes still fit into a gigabyte.
-
-    Returns:
-        uint8 array (height, width, channels).
 
     Raises:
         InputError: the file is missing, empty, damaged, no image, or too large.
@@ -41,7 +47,7 @@ def decode_image(path: str | Path, channels: int = 3, *, large: bool = False) ->
             warnings.simplefilter("ignore" if large else "error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.load()
-                return to_pixels(image, channels)
+                return convert(image)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except IsADirectoryError:
@@ -49,9 +55,13 @@ def decode_image(path: str | Path, channels: int = 3, *, large: bool = False) ->
     except PermissionError:
         raise InputError(f"{path} may not be read: check its permissions") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        limit = (Image.MAX_IMAGE_PIXELS or 0) * (2 if large else 1) // 10**6
-        way_out = "cut it up first" if large else "scale it down, or let a detector trained with --tile go through it"
-        raise InputError(f"{path} has more than {limit} million pixels: {way_out}") from None
+        most = Image.MAX_IMAGE_PIXELS or 0
+        tiled = not large and math.prod(image_size(path)) <= 2 * most
+        way_out = "scale it down, or let a detector trained with --tile go through it" if tiled else "cut it up first"
+        raise InputError(f"{path} has more than {most * (2 if large else 1) // 10**6} million pixels: {way_out}") from None
+    except UnidentifiedImageError:
+        reason = "it is empty" if path.stat().st_size == 0 else "it is in no format that is known"
+        raise InputError(f"{path} cannot be read as an image ({reason})") from None
     except Exception as error:  # Pillow's decoders raise nearly everything on damaged files
         empty = path.exists() and path.stat().st_size == 0
         reason = "it is empty" if empty else str(error).replace(str(path), "it") or type(error).__name__
@@ -76,8 +86,7 @@ def to_pixels(image: Image.Image, channels: int = 3) -> Pixels:
     Camera orientation is applied, transparency is laid over white, and 16-bit greys keep their
     upper eight bits (Pillow alone would clip them to white).
     """
-    if image.getexif().get(ORIENTATION, 1) != 1:  # asked first: Pillow would copy an upright picture too
-        image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = Image.fromarray(deep_grey_to_bytes(np.asarray(image), image.mode))
     if image.has_transparency_data:
@@ -86,6 +95,12 @@ def to_pixels(image: Image.Image, channels: int = 3) -> Pixels:
     mode = "L" if channels == 1 else "RGB"
     image = image if image.mode == mode else image.convert(mode)
     return np.asarray(image).reshape(image.height, image.width, channels)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A PIL image as the camera says that it was held."""
+    # Asked first: Pillow would copy an upright picture too.
+    return image if image.getexif().get(ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
 
 
 def deep_grey_to_bytes(values: NDArray[np.generic], mode: str) -> Pixels:

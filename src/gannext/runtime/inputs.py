@@ -69,9 +69,13 @@ def _prepare_one(name: str, image: OneImage, size: tuple[int, int] | None, chann
         except InputError as error:
             return Prepared(name, (0, 0), error)
     elif isinstance(image, Image.Image):
-        pixels = to_pixels(image, channels)
+        try:
+            pixels = to_pixels(image, channels)
+        except OSError as error:  # a PIL image of a file is read only now
+            return Prepared(name, (0, 0), InputError(f"image {name} cannot be read ({error})"))
     elif is_tensor(image):
-        array = image.detach().cpu().numpy()
+        image = image.detach().cpu()
+        array = (image.float() if image.is_floating_point() else image).numpy()  # NumPy knows no bfloat16
         pixels = array_to_pixels(array.transpose(1, 2, 0) if array.ndim == 3 else array, channels)
     else:
         pixels = array_to_pixels(np.asarray(image), channels)

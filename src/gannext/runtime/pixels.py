@@ -11,7 +11,8 @@ from gannext.runtime.errors import InputError
 SHIFT = 11  # of a float's 32 bits these are dropped: what is left tells values apart that differ by 1 in 4,096
 BINS = 2 ** (31 - SHIFT)
 PIECE = 2**22  # values that are counted at once
-RATES = tuple(float(rate) for rate in np.logspace(-5, np.log10(0.5), 95))
+LEAST_RATE, MOST_RATE = 1e-5, 0.5
+RATES = tuple(float(rate) for rate in np.logspace(np.log10(LEAST_RATE), np.log10(MOST_RATE), 95))
 
 
 def bins_of(values: ArrayLike) -> NDArray[np.int64]:
@@ -40,7 +41,7 @@ class PixelCalibration:
     Attributes:
         rates: shares of normal pixels, ascending.
         thresholds: for each rate, the value that so many normal pixels exceed at most.
-        fpr: the false-positive rate asked for, between 0 and 1.
+        fpr: the false-positive rate asked for, LEAST_RATE to MOST_RATE: what the counts tell apart.
 
     Neighbouring pixels go together: the rate holds over the pixels of many normal images, not in each of them.
     """
@@ -50,8 +51,10 @@ class PixelCalibration:
     fpr: float = 0.01
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.fpr < 1.0:
-            raise InputError(f"a false-positive rate of {self.fpr} is impossible: it lies between 0 and 1, as 0.01")
+        if not LEAST_RATE <= self.fpr <= MOST_RATE:
+            raise InputError(
+                f"a false-positive rate of {self.fpr:g} for pixels is out of range: give {LEAST_RATE:g} to {MOST_RATE:g}"
+            )
         if not self.rates or len(self.rates) != len(self.thresholds) or not np.isfinite(self.thresholds).all():
             raise InputError("the calibration of anomaly maps needs a threshold for each rate, and all of them finite")
 

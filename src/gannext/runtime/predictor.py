@@ -173,7 +173,7 @@ class Predictor(ABC):
         values = Blend(tiling, np.empty((*prepared.size, 1), np.float32)) if maps else None
         for boxes, tiles in self.tile_batches(pixels, tiling, batch_size):
             view = self.look(tiles, reconstruct=reconstruct, maps=maps)
-            score = max(score, float(view.scores.max()))
+            score = float(np.maximum(score, view.scores.max()))  # which max() would not, of NaN
             for index, box in enumerate(boxes):
                 if picture and view.pictures is not None:
                     picture.add(box, resize(view.pictures[index], side))
@@ -187,6 +187,8 @@ class Predictor(ABC):
     def _prediction(
         self, name: str, score: float, reconstruction: Pixels | None, anomaly_map: NDArray[np.float32] | None
     ) -> Prediction:
+        if not np.isfinite(score):
+            return Prediction(name, error=f"its score is {score}: the detector's weights are damaged, so train it again")
         return Prediction(
             name,
             float(score),

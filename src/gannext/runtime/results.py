@@ -5,12 +5,14 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gannext.runtime.images import Pixels
 
+LONGEST_STEM = 40  # characters, of up to 4 bytes: a file system takes 255, and endings come on top
 COLUMNS = ("image", "score", "p_value", "verdict", "error")
 
 
@@ -20,14 +22,14 @@ class Prediction:
 
     Attributes:
         image: the file's path, or the position in the list given.
-        score: raw anomaly score, at least 0; None where the image could not be read.
+        score: raw anomaly score, larger where more is wrong; None where the image could not be judged.
         p_value: conformal p-value in (0, 1]; small means abnormal.
         abnormal: whether the score lies above the detector's threshold.
         reconstruction: uint8 (height, width, channels) where asked for: at the detector's size, or, of a
             picture that was judged in tiles, at its own.
         anomaly_map: float32 (height, width) at the image's own size, where asked for; at least 0, in units of
             what a normal pixel has on average.
-        error: a sentence where the image could not be read, else None.
+        error: a sentence where the image could not be judged, else None.
     """
 
     image: str
@@ -54,6 +56,11 @@ class Prediction:
             "verdict": self.verdict,
             "error": self.error,
         }
+
+
+def picture_name(position: int, image: str) -> str:
+    """What a picture made of an image is called, without its ending: unlike any other, and short enough for a file system."""
+    return f"{position:05d}_{Path(image).stem[:LONGEST_STEM]}"
 
 
 def as_table(predictions: Sequence[Prediction]) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gannext.runtime.errors import InputError
 
 OVERLAPS = (0.0, 0.75)
+SMALLEST = 32  # side of a tile that a command takes
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ class Tiling:
         """Raises InputError where a picture of that height and width is smaller than a tile."""
         height, width = size
         if min(height, width) < self.side:
+            smaller = f", or train with a --tile of at most {min(size)}" if min(size) >= SMALLEST else ""
             raise InputError(
-                f"{name} is {width}x{height} pixels, smaller than a tile of {self.side}x{self.side}: "
-                f"leave it out, or train with a --tile of at most {min(height, width)}"
+                f"{name} is {width}x{height} pixels, smaller than a tile of {self.side}x{self.side}: leave it out{smaller}"
             )
 
     def starts(self, length: int) -> list[int]:
