@@ -169,7 +169,8 @@ def machine(threads: int) -> dict[str, Any]:
         "processor": processor(),
         "processors": os.cpu_count(),
         "threads": threads,
-        "load_average": round(os.getloadavg()[1], 1),  # of the last five minutes: this benchmark, and whatever else ran
+        # Of the last five minutes: this benchmark, and whatever else ran. Windows does not know it.
+        "load_average": round(os.getloadavg()[1], 1) if hasattr(os, "getloadavg") else float("nan"),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": {name: found for name in PACKAGES if (found := version_of(name))},
     }

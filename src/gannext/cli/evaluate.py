@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gannext.cli.options import add_device_option, add_threshold_options, add_tile_options, adjust, positive, show, warn
 from gannext.cli.reporting import data_config
-from gannext.runtime import InputError, write_text
+from gannext.runtime import InputError, check_place, write_text
 
 if TYPE_CHECKING:
     from gannext.data import Split
@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates and prints."""
-
+    for place in (args.output, args.report):
+        if place:
+            check_place(place)
     from gannext.data import load_split, name_of
     from gannext.detection import Detector
     from gannext.evaluation import NO_TILES, evaluate, inspect, published_auroc

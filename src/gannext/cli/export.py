@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gannext.cli.options import show
-from gannext.runtime import InputError, Pixels, find_images, prepare
+from gannext.runtime import InputError, Pixels, check_place, find_images, prepare
 
 if TYPE_CHECKING:
     from gannext.detection import Detector
@@ -78,7 +78,7 @@ def place_of(args: argparse.Namespace) -> tuple[Path, bool]:
     """Where to write, and whether that is OpenVINO's kind of file.
 
     Raises:
-        InputError: the name ends otherwise than the format does, or is the detector's own.
+        InputError: the name ends otherwise than the format does, or nothing can be written there.
     """
     wanted = args.format or "onnx"
     path: Path = args.output or args.detector.with_suffix(next(end for end, kind in FORMATS.items() if kind == wanted))
@@ -86,8 +86,7 @@ def place_of(args: argparse.Namespace) -> tuple[Path, bool]:
     if kind is None or kind != (args.format or kind):
         endings = " or ".join(end for end, kind in FORMATS.items() if kind == (args.format or kind))
         raise InputError(f"--output {path} names no {args.format or 'known'} format: end it in {endings}")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder: name a file in it")
+    check_place(path)
     return path, kind == "openvino"
 
 
