@@ -47,7 +47,7 @@ def check_place(path: str | Path) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    r"""Writes a whole text file, as UTF-8, by `write_atomically`; bytes of a file's name that are no UTF-8 as \xff."""
+    r"""Writes a whole text file, as UTF-8, by `write_atomically`; what a file's name has beyond UTF-8, as \udcff."""
     write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
