@@ -16,6 +16,7 @@ from conftest import SMALL, TINY_NETWORKS, Command, picture, write_pictures
 from gannext import Detector
 from gannext.cli.main import COMMANDS, run_command
 from gannext.data import DATASETS
+from gannext.runtime import InputError
 from test_data import write_cifar10, write_idx
 
 ROOT = Path(__file__).parent.parent
@@ -296,7 +297,7 @@ def test_resuming_takes_an_option_that_is_given_at_its_default(parts: Path, gann
     assert gannext("train", *options, "--resume", "--fpr", 0.05).code == 0
     assert Detector.load(next(tmp_path.rglob("detector.gannext"))).calibration.fpr == 0.05
     outcome = gannext("train", *options, "--resume", "--devices", 2)
-    assert outcome.code == 2 and "--devices 1, not 2" in outcome.err
+    assert outcome.code == 2 and "trained on 1 devices, not 2" in outcome.err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
@@ -313,6 +314,9 @@ def test_no_name_of_a_file_loses_the_results(detector_file: Path, tmp_path: Path
     text = (tmp_path / "results.csv").read_text(encoding="utf-8")
     assert text.count(",normal,") == 3 and "日本語" in text and "lat\\udcfcn" in text
     assert len(list((tmp_path / "r").iterdir())) == 3 and (tmp_path / "r.html").exists()
+    (tmp_path / "new" / "broken.png").touch()
+    done = shell("bash", "-o", "pipefail", "-c", f"{command} | true")
+    assert done.returncode == 1 and "1 of 4 images could not be judged" in done.stderr  # though nobody read on
 
 
 def test_places_that_cannot_be_written_are_refused_before_anything_is_judged(
@@ -337,12 +341,20 @@ def test_what_was_judged_before_an_end_is_kept(
             raise KeyboardInterrupt
         add(self, *arguments)  # type: ignore[arg-type]
 
+    def full(self: MapsFolder) -> None:
+        raise InputError("the disk is full")
+
     monkeypatch.setattr(MapsFolder, "add", third_stops)
     options = ("--maps", tmp_path / "maps", "--output", tmp_path / "results.json")
     outcome = gannext("predict", detector_file, parts / "test" / "0.normal", *options)
-    assert outcome.code == 130 and "stopped after 2 of 20 images" in outcome.err
-    assert len(json.loads((tmp_path / "results.json").read_text())) == 2
+    assert outcome.code == 130 and "stopped after 3 of 20 images" in outcome.err
+    assert len(json.loads((tmp_path / "results.json").read_text())) == 3 and outcome.out.count("0.normal") == 3
     assert len(json.loads((tmp_path / "maps" / "regions.json").read_text())["images"]) == 2
+    monkeypatch.setattr(MapsFolder, "finish", full)
+    (tmp_path / "results.json").unlink()
+    outcome = gannext("predict", detector_file, parts / "test" / "0.normal", *options)
+    assert outcome.code == 130 and "the disk is full" in outcome.err and outcome.out.count("0.normal") == 3
+    assert len(json.loads((tmp_path / "results.json").read_text())) == 3
 
 
 def test_options_that_would_do_nothing_are_refused(gannext: Command, detector_file: Path, tmp_path: Path) -> None:

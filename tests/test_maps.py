@@ -17,6 +17,7 @@ from gannext import Detector
 from gannext.data import DataConfig, load_split, read_mask
 from gannext.evaluation import Localisation
 from gannext.inspection import find_regions
+from gannext.runtime import PixelCalibration
 from test_detector import metadata_of, repacked
 
 
@@ -228,6 +229,12 @@ def test_masks_of_another_size_or_name_are_named_and_the_others_count(
     assert json.loads((tmp_path / "e.json").read_text())["localisation"]["images"] == 18
 
 
+def test_a_pixel_rate_of_an_earlier_version_is_the_nearest_in_range() -> None:
+    stored = {"rates": [1e-5, 0.5], "thresholds": [9.0, 1.0]}
+    assert PixelCalibration.read({**stored, "fpr": 1e-7}).threshold == 9.0
+    assert PixelCalibration.read({**stored, "fpr": 0.9}).threshold == 1.0
+
+
 def test_masks_mark_what_is_neither_black_nor_transparent(tmp_path: Path) -> None:
     wanted = np.zeros((8, 8), bool)
     wanted[2:5, 3:6] = True
@@ -240,7 +247,8 @@ def test_masks_mark_what_is_neither_black_nor_transparent(tmp_path: Path) -> Non
     images = {
         "clear": Image.fromarray(clear), "coloured": Image.fromarray(coloured), "palette": palette,
         "deep": Image.fromarray(wanted.astype(np.uint16)), "bits": Image.fromarray(wanted),
+        "floats": Image.fromarray(np.where(wanted, np.float32(0.1), np.float32("nan"))),
     }  # fmt: skip
     for name, image in images.items():
-        image.save(tmp_path / f"{name}.png")
-        assert np.array_equal(read_mask(tmp_path / f"{name}.png", (8, 8)), wanted), name
+        image.save(tmp_path / f"{name}.tif")
+        assert np.array_equal(read_mask(tmp_path / f"{name}.tif", (8, 8)), wanted), name

@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     if settings.epochs and settings.budget:
         raise InputError("--epochs and --budget both say how long to train: leave one out")
     every = (Cell(model, c, seed) for seed in chosen["seeds"] or (0,) for c in classes for model in args.models)
-    cells = list(dict.fromkeys(every))  # what was named twice is run once
+    cells = list({(c.name, c.recipe, c.abnormal_class, c.seed): c for c in every}.values())  # named twice is run once
 
     output: Path = args.output or Path("output") / "benchmark" / args.dataset
     file = output / "results.csv"

@@ -43,15 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates and prints."""
-    for place in (args.output, args.report):
-        if place:
-            check_place(place)
     from gannext.data import load_split, name_of
     from gannext.detection import Detector
     from gannext.evaluation import NO_TILES, evaluate, inspect, published_auroc
 
     detector = Detector.load(args.detector, args.device)
     adjust(detector, args)
+    for place in filter(None, (args.output, args.report)):
+        check_place(place)
     stored: dict[str, Any] = dict(detector.provenance.get("data") or {})
     if not stored and not (args.dataset or args.data_root):
         raise InputError(f"{args.detector} does not say what data it was made from: pass --dataset or --data-root")

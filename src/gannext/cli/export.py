@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from gannext.detection import Detector, export_detector
 
     detector = Detector.load(args.detector)
+    check_place(path)
     if args.precision == "fp32":
         content = export_detector(detector, openvino=openvino)
     else:
@@ -78,7 +79,7 @@ def place_of(args: argparse.Namespace) -> tuple[Path, bool]:
     """Where to write, and whether that is OpenVINO's kind of file.
 
     Raises:
-        InputError: the name ends otherwise than the format does, or nothing can be written there.
+        InputError: the name ends otherwise than the format does.
     """
     wanted = args.format or "onnx"
     path: Path = args.output or args.detector.with_suffix(next(end for end, kind in FORMATS.items() if kind == wanted))
@@ -86,7 +87,6 @@ def place_of(args: argparse.Namespace) -> tuple[Path, bool]:
     if kind is None or kind != (args.format or kind):
         endings = " or ".join(end for end, kind in FORMATS.items() if kind == (args.format or kind))
         raise InputError(f"--output {path} names no {args.format or 'known'} format: end it in {endings}")
-    check_place(path)
     return path, kind == "openvino"
 
 

@@ -3,13 +3,12 @@
 import argparse
 import importlib
 import io
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from gannext import __version__
-from gannext.cli.options import Parser, from_yaml
+from gannext.cli.options import Parser, from_yaml, ignore_output
 from gannext.runtime import InputError, unknown
 
 COMMANDS = {
@@ -58,7 +57,7 @@ def run_command(name: str, arguments: Sequence[str], prog: str) -> int:
         print(f"{prog}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        ignore_output()
         return 0
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == "gannext":

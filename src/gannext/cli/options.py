@@ -17,7 +17,8 @@ Item = TypeVar("Item")
 
 
 class Options(argparse.Namespace):
-    """The options' values. `given` names those that stood on the command line or in a file, whatever their values are."""
+    """The options' values. `given` names those that stood on the command line or in a file, whatever their values are;
+    an argument without a name always stands among them."""
 
     __slots__ = ("given",)  # not among the values, which `vars` lists
     given: frozenset[str]
@@ -133,7 +134,7 @@ def odd(text: str) -> int:
 def gpu_ids(text: str) -> list[int]:
     """An argparse type: "0,1", or "-1" for none."""
     try:
-        return [i for i in (int(part) for part in text.split(",")) if i >= 0]
+        return [] if not text.strip() else [i for i in (int(part) for part in text.split(",")) if i >= 0]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of GPUs: give numbers such as 0,1 or -1 for the CPU") from None
 
@@ -296,7 +297,15 @@ def progress(items: Iterable[Item], total: int, what: str) -> Iterable[Item]:
 def show(message: str = "") -> None:
     """Prints a line for the user, at once even where it goes into a file; of several processes, only the first does."""
     if is_first_process():
-        print(message, flush=True)
+        try:
+            print(message, flush=True)
+        except BrokenPipeError:  # the reader, such as `head`, has seen enough; the work goes on
+            ignore_output()
+
+
+def ignore_output() -> None:
+    """Lets what is printed from here on go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def warn(message: str) -> None:

@@ -1,10 +1,11 @@
 """Judges images with a detector: a score, a p-value and a verdict for each, and where the anomaly is. Neither the
-training data nor a test set is needed. The exit code is 1 where an image could not be read, and 0 otherwise, whatever
+training data nor a test set is needed. The exit code is 1 where an image could not be judged, and 0 otherwise, whatever
 the verdicts."""
 
 import argparse
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from gannext.runtime import (
     as_csv,
     as_json,
     as_table,
+    check_folder,
     check_place,
     decode_image,
     find_images,
@@ -86,10 +88,11 @@ def run(args: argparse.Namespace) -> int:
     adjust(detector, args)
     if detector.calibration.shortfall:
         warn(detector.calibration.shortfall)
-    for place in (args.output, args.report, *(folder / "00000.png" for folder in (args.maps, args.reconstructions) if folder)):
-        if place:
-            check_place(place)
     folder, report = maps_folder(detector, args), report_on(detector, args, len(paths))
+    for place in filter(None, (args.output, args.report)):
+        check_place(place)
+    for place in filter(None, (args.maps, args.reconstructions)):
+        check_folder(place)
     stream = detector.predict_iter(
         paths,
         batch_size=args.batch_size,
@@ -99,22 +102,18 @@ def run(args: argparse.Namespace) -> int:
     rows: list[Prediction] = []
     try:
         for position, row in enumerate(progress(stream, len(paths), "Judging")):
-            keep(row, position, detector, args, folder, report)
             rows.append(replace(row, reconstruction=None, anomaly_map=None))
+            keep(row, position, detector, args, folder, report)
     except BaseException:  # Ctrl-C, or a full disk: what was judged is not lost
         if rows:
-            warn(f"stopped after {len(rows)} of {len(paths)} images, whose results follow")
-            deliver(rows, args, folder)
+            warn(f"stopped after {len(rows)} of {len(paths)} images: these are their results")
+            try:
+                deliver(rows, detector, args, folder, report)
+            except InputError as error:
+                warn(str(error))
         raise
-    deliver(rows, args, folder)
+    deliver(rows, detector, args, folder, report)
     failed = sum(row.error is not None for row in rows)
-    if report and failed == len(rows):
-        warn("no image could be judged, so there is nothing to report")
-    elif report:
-        from gannext.cli.reporting import footer, settings_of
-
-        subtitle = f"{len(rows)} images judged by {args.detector} on {time.strftime('%Y-%m-%d')}"
-        report.write(args.report, subtitle, settings_of(detector, args.detector), footer=footer())
     if failed:
         warn(f"{failed} of {len(rows)} images could not be judged")
     return 1 if failed else 0
@@ -141,13 +140,33 @@ def keep(
             report.add(row, pixels)
 
 
-def deliver(rows: Sequence[Prediction], args: argparse.Namespace, folder: "MapsFolder | None") -> None:
-    """Writes and prints the results."""
-    if folder:
-        folder.finish()
-    if args.output:  # before anything is printed, which may go to a program that reads a line and ends
-        write_text(args.output, WRITERS[args.output.suffix.lower()[1:]](rows))
-    show(WRITERS[args.format](rows).rstrip("\n"))
+def deliver(
+    rows: Sequence[Prediction],
+    detector: Predictor,
+    args: argparse.Namespace,
+    folder: "MapsFolder | None",
+    report: "Report | None",
+) -> None:
+    """Writes and prints the results; what cannot be written keeps none of the rest from it."""
+    with ExitStack() as steps:  # all are taken, the last one first, and then an error is raised
+        steps.callback(show, WRITERS[args.format](rows).rstrip("\n"))
+        if report:
+            steps.callback(write_report, report, rows, detector, args)
+        if args.output:
+            steps.callback(write_text, args.output, WRITERS[args.output.suffix.lower()[1:]](rows))
+        if folder:
+            steps.callback(folder.finish)
+
+
+def write_report(report: "Report", rows: Sequence[Prediction], detector: Predictor, args: argparse.Namespace) -> None:
+    """Writes what `--report` asks for, unless no image could be judged."""
+    from gannext.cli.reporting import footer, settings_of
+
+    if all(row.error is not None for row in rows):
+        warn("no image could be judged, so there is nothing to report")
+        return
+    subtitle = f"{len(rows)} images judged by {args.detector} on {time.strftime('%Y-%m-%d')}"
+    report.write(args.report, subtitle, settings_of(detector, args.detector), footer=footer())
 
 
 def maps_folder(detector: Predictor, args: argparse.Namespace) -> "MapsFolder | None":

@@ -12,7 +12,7 @@ from gannext.runtime import InputError, as_option
 LAST_RUN = "last"
 RUN_OF_OTHER_RANKS = "GANNEXT_RUN"
 FREE_ON_RESUME = frozenset(
-    {"config", "resume", "epochs", "display", "device", "gpu_ids", "workers", "output", "fpr", "pixel_fpr"}
+    {"config", "resume", "epochs", "display", "device", "devices", "gpu_ids", "workers", "output", "fpr", "pixel_fpr"}
 )
 
 
@@ -55,19 +55,26 @@ def resumed_arguments(args: Options, folder: Path) -> Options:
 
     parser = command_parser("train", "gannext train")
     stored = parser.parse(from_yaml(folder / "config.yaml", parser))
+    together = devices_of(stored)
     for name in sorted(args.given - {"config", "resume"}):
         given = getattr(args, name)
         if given == getattr(stored, name):
             continue
-        # Another number of devices has other images in a step.
-        if name not in FREE_ON_RESUME or (name == "gpu_ids" and len(given or [0]) != len(stored.gpu_ids or [0])):
+        if name not in FREE_ON_RESUME:
             raise InputError(
                 f"the run in {folder} was started with --{name.replace('_', '-')} {getattr(stored, name)}, not {given}: "
                 "leave it out, or start a new run without --resume"
             )
         setattr(stored, name, given)
+    if devices_of(stored) != together:  # which would have other images in each step
+        raise InputError(f"the run in {folder} was trained on {together} devices, not {devices_of(stored)}: train on as many")
     stored.resume = str(folder)
     return stored
+
+
+def devices_of(args: argparse.Namespace) -> int:
+    """How many devices the options ask for."""
+    return len(args.gpu_ids or ()) or int(args.devices)
 
 
 def as_yaml(args: argparse.Namespace) -> str:

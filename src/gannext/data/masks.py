@@ -76,4 +76,4 @@ def marked(image: Image.Image) -> NDArray[np.bool_]:
     values = np.asarray(image).reshape(image.height, image.width, -1)
     if image.mode == "RGBA":
         return np.asarray(values[..., :3].any(2) & (values[..., 3] > 0))
-    return np.asarray(values.any(2))
+    return np.asarray((values > 0).any(2))  # which NaN is not

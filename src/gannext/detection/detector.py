@@ -202,8 +202,7 @@ class Detector(Predictor):
 
 def read_anomaly_map(metadata: Mapping[str, Any]) -> AnomalyMap:
     """The AnomalyMap that `asdict` made this of."""
-    pixels = metadata["pixels"]
-    calibration = PixelCalibration(tuple(pixels["rates"]), tuple(pixels["thresholds"]), pixels["fpr"])
+    calibration = PixelCalibration.read(metadata["pixels"])
     return AnomalyMap(metadata["kind"], tuple(metadata["scales"]), metadata["smoothing"], calibration)
 
 

@@ -24,7 +24,7 @@ def find_device(name: str | torch.device) -> torch.device:
         return torch.device(f"cuda:{index}" if index else "cuda")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise InputError("this machine has no Apple GPU that torch can use: pass --device cpu, or leave it out")
-    if kind not in ("cpu", "mps"):
+    if kind not in ("cpu", "mps") or index:
         raise unknown("device", str(name), ("auto", "cpu", "gpu", "cuda", "mps"))
     return torch.device(name)
 

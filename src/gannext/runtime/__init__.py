@@ -4,7 +4,7 @@ from gannext.runtime.calibration import Calibration
 from gannext.runtime.engines import ENGINES, IMAGES, MAP, RECONSTRUCTION, SCORE
 from gannext.runtime.errors import InputError, unknown
 from gannext.runtime.exported import Exported
-from gannext.runtime.files import check_place, write_atomically, write_text
+from gannext.runtime.files import check_folder, check_place, write_atomically, write_text
 from gannext.runtime.images import (
     SUFFIXES,
     Pixels,
@@ -70,6 +70,7 @@ __all__ = [
     "as_json",
     "as_option",
     "as_table",
+    "check_folder",
     "check_place",
     "count",
     "decode_file",

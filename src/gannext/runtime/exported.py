@@ -50,7 +50,7 @@ class Exported(Predictor):
         self._channels = int(metadata["channels"])
         if min(self._size) < 1 or self._channels not in (1, 3):
             raise ValueError(f"images of {self._size} pixels with {self._channels} channels")
-        self._pixels = PixelCalibration(tuple(pixels["rates"]), tuple(pixels["thresholds"]), pixels["fpr"]) if pixels else None
+        self._pixels = PixelCalibration.read(pixels) if pixels else None
 
     @classmethod
     def load(cls, path: str | Path, engine: str = "auto", threads: int | None = None) -> "Exported":

@@ -38,12 +38,21 @@ def check_place(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder: name a file in it")
+    _try(path.parent, path)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises InputError where no file could be written into a folder; makes the folder."""
+    _try(folder, folder)
+
+
+def _try(folder: Path, place: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(f"{path} could not be written ({error.strerror or error}): name another place") from None
+        raise InputError(f"{place} could not be written ({error.strerror or error}): name another place") from None
 
 
 def write_text(path: str | Path, text: str) -> None:

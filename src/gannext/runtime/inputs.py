@@ -71,7 +71,7 @@ def _prepare_one(name: str, image: OneImage, size: tuple[int, int] | None, chann
     elif isinstance(image, Image.Image):
         try:
             pixels = to_pixels(image, channels)
-        except OSError as error:  # a PIL image of a file is read only now
+        except (OSError, ValueError) as error:  # a PIL image of a file is read only now; some modes have no RGB
             return Prepared(name, (0, 0), InputError(f"image {name} cannot be read ({error})"))
     elif is_tensor(image):
         image = image.detach().cpu()

@@ -1,5 +1,6 @@
 """Counting the values of many anomaly maps without keeping them, and the pixel threshold that comes of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,12 @@ class PixelCalibration:
             )
         if not self.rates or len(self.rates) != len(self.thresholds) or not np.isfinite(self.thresholds).all():
             raise InputError("the calibration of anomaly maps needs a threshold for each rate, and all of them finite")
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> "PixelCalibration":
+        """From what `asdict` made of one. Earlier versions took any rate, and for one out of range the nearest in it."""
+        fpr = min(max(float(stored["fpr"]), LEAST_RATE), MOST_RATE)
+        return cls(tuple(stored["rates"]), tuple(stored["thresholds"]), fpr)
 
     @classmethod
     def of_counts(cls, counts: NDArray[np.int64], fpr: float) -> "PixelCalibration":

@@ -280,12 +280,12 @@ def check_training(config: TrainConfig, split: Split) -> None:
     if config.precision == "16-mixed" and (config.accelerator == "cpu" or not torch.cuda.is_available()):
         raise InputError("precision 16-mixed needs a GPU: pass bf16-mixed or 32-true on the CPU")
     devices = device_count(config.devices)
+    unit = "tiles an epoch" if config.tiling else "images"
     if len(split.train) < devices:
         raise InputError(
-            f"{len(split.train)} images to train on are fewer than the {devices} devices: pass a smaller --devices"
+            f"{len(split.train)} {unit} to train on are fewer than the {devices} devices: pass a smaller --devices"
         )
     if len(split.train) < images_of_a_step(config):
-        unit = "tiles an epoch" if config.tiling else "images"
         batch = f"a batch of {config.recipe.batch_size}" + (f" for each of {devices} devices" if devices > 1 else "")
         raise InputError(
             f"{len(split.train)} {unit} to train on are fewer than {batch}: "
