@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gannext.cli.options import add_device_option, count, number, positive, show, size, warn
+from gannext.cli.options import Options, add_device_option, count, number, positive, show, size, warn
 from gannext.runtime import InputError, as_option, unknown, write_text
 
 if TYPE_CHECKING:
@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 GANS = "gannext,skipganomaly,ganomaly,anotrans"
 FLOORS = "knn,pca,isolation-forest,one-class-svm,brightness"
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {
-        "train_images": 512, "test_images": 200, "dim": 4, "batch_size": 32, "budget": 5e10,
-    },
+    "smoke": {"train_images": 512, "test_images": 200, "dim": 4, "batch_size": 32, "budget": 5e10},
     "cpu": {"train_images": 5120, "test_images": 2000, "dim": 16, "budget": 4e12},
     "paper": {"seeds": (0, 1, 2)},
-}  # fmt: skip
+}
 SMOKE_CLASSES = {"fashion_mnist": ["sneaker", "bag"]}  # of other data sets, the first two
 SETTINGS = ("data_root", "image_size", "train_images", "test_images", "dim", "epochs", "budget", "batch_size", "lr")
 
@@ -89,7 +87,7 @@ def seeds(text: str) -> tuple[int, ...]:
     return tuple(count(part) for part in text.split(","))
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: Options) -> int:
     """Runs what is not finished yet, and writes the table, the page and the plots."""
     chosen = with_preset(args)
     command = command_of(args)
@@ -154,14 +152,11 @@ def with_preset(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value if value is not None else preset.get(name) for name, value in vars(args).items()}
 
 
-def command_of(args: argparse.Namespace) -> str:
+def command_of(args: Options) -> str:
     """The command line that makes this benchmark, for its page."""
-    from gannext.cli.main import command_parser
-
-    defaults = vars(command_parser("benchmark", "gannext benchmark").parse([]))
     words = ["gannext", "benchmark"]
     for name, value in vars(args).items():
-        if name == "dataset" or (name not in ("config", "jobs", "device") and value != defaults[name]):
+        if name == "dataset" or name in args.given - {"config", "jobs", "device"}:
             words += [f"--{name.replace('_', '-')}", as_option(name, value)]
     return shlex.join(words)
 

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gannext.cli.options import show
-from gannext.runtime import InputError, Pixels, check_place, find_images, prepare
+from gannext.runtime import PRECISIONS, InputError, Pixels, check_place, find_images, prepare
 
 if TYPE_CHECKING:
     from gannext.detection import Detector
     from gannext.runtime import ExportedContent
 
 FORMATS = {".onnx": "onnx", ".xml": "openvino"}
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 LARGEST_CHANGE = 0.005  # of AUROC, or of the rank correlation
 MEASURED = 1000  # images of either kind
 CALIBRATING = 256  # images whose ranges of values int8 takes

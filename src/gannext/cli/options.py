@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from gannext.runtime import LEAST_RATE, MOST_RATE, InputError, Predictor, Tiling, unknown
+from gannext.runtime import LEAST_RATE, MOST_RATE, SMALLEST_TILE, InputError, Predictor, Tiling, unknown
 
 SIDES = (32, 1024)
 DEFAULT_SIZE = (32, 32)  # this very object where --image-size was not given
@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see `{self.prog} -h`)\n")
 
-    def parse(self, arguments: Sequence[str]) -> "Options":
+    def parse(self, arguments: Sequence[str]) -> Options:
         """As `parse_args`, with a sentence for what belongs to no option."""
         parsed, extra = self.parse_known_args(arguments, Options())
         if extra:
@@ -204,7 +204,7 @@ def add_tile_options(parser: argparse._ActionsContainer, *, stored: bool) -> Non
     instead = " (default: the detector's own setting)" if stored else ""
     parser.add_argument(
         "--tile",
-        type=number(int, SIDES[0], LARGEST_TILE),
+        type=number(int, SMALLEST_TILE, LARGEST_TILE),
         metavar="SIDE",
         help=f"cut large pictures into tiles of SIDExSIDE pixels instead of resizing them{instead}",
     )

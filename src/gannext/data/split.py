@@ -160,12 +160,11 @@ def _split_normal(available: int, config: DataConfig) -> tuple[list[int], list[i
     return order[held_out:][: config.train_images], order[:held_out]
 
 
-def _chosen(available: int, config: DataConfig) -> list[int]:
-    """All of so many positions in order, or `train_images` of them chosen by the seed."""
-    if config.train_images is None or config.train_images >= available:
+def _some(available: int, most: int | None, generator: torch.Generator) -> list[int]:
+    """So many positions in order, or `most` of them, chosen by the generator."""
+    if most is None or most >= available:
         return list(range(available))
-    order = torch.randperm(available, generator=torch.Generator().manual_seed(config.seed))
-    return sorted(order[: config.train_images].tolist())
+    return sorted(torch.randperm(available, generator=generator)[:most].tolist())
 
 
 def _choose(labels: Sequence[bool], config: DataConfig) -> list[int]:
@@ -174,10 +173,7 @@ def _choose(labels: Sequence[bool], config: DataConfig) -> list[int]:
     chosen: list[int] = []
     for kind in (False, True):
         positions = [i for i, label in enumerate(labels) if label is kind]
-        if config.test_images is not None and config.test_images < len(positions):
-            picked = torch.randperm(len(positions), generator=generator)[: config.test_images].tolist()
-            positions = [positions[i] for i in sorted(picked)]
-        chosen += positions
+        chosen += [positions[i] for i in _some(len(positions), config.test_images, generator)]
     return chosen
 
 
@@ -223,7 +219,9 @@ def _split_folder(config: DataConfig, test_only: bool) -> Split:
         raise InputError(f"none of the {len(folder.train)} training images in {root} can be used: {train.faults[0]}")
     if folder.validation:
         validation = _read(folder.validation, config, "validation images")
-        trained, held_out = _chosen(len(train.kept), config), list(range(len(validation.kept)))
+        generator = torch.Generator().manual_seed(config.seed)
+        trained = _some(len(train.kept), config.train_images, generator)
+        held_out = list(range(len(validation.kept)))
     else:
         validation = train
         try:

@@ -7,13 +7,11 @@ from gannext.detection.export import export_detector, precisions_of
 from gannext.detection.fold import composed, parted
 from gannext.detection.maps import MAPS, AnomalyMap, MapKind
 from gannext.detection.memory import Neighbours, NeighbourScoring
-from gannext.detection.precision import PRECISIONS
 from gannext.detection.score import JudgeScoring, Scoring, denormalise, describe, normalise, score_batch, score_batches
 from gannext.detection.scorings import AnyScoring, ScoringPlan
 
 __all__ = [
     "MAPS",
-    "PRECISIONS",
     "AnomalyMap",
     "AnyScoring",
     "Detector",

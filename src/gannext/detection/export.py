@@ -17,7 +17,7 @@ from gannext.detection.detector import Detector
 from gannext.detection.fold import folded
 from gannext.detection.maps import MAPS
 from gannext.detection.memory import NeighbourScoring
-from gannext.detection.precision import PRECISIONS, halve_weights, quantise
+from gannext.detection.precision import halve_weights, quantise
 from gannext.detection.resize import resize_bytes
 from gannext.detection.score import denormalise, normalise, score_batch
 from gannext.detection.scorings import scoring_as_dict
@@ -28,6 +28,7 @@ from gannext.runtime import (
     IMAGES,
     KEY,
     MAP,
+    PRECISIONS,
     PRODUCER,
     RECONSTRUCTION,
     SCORE,

@@ -13,7 +13,6 @@ from gannext.runtime import IMAGES, InputError, Pixels
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 SMALLEST = 16  # numbers that a constant has at least to be worth halving
 
 

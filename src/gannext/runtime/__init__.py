@@ -20,7 +20,7 @@ from gannext.runtime.images import (
     upright,
 )
 from gannext.runtime.inputs import OneImage, prepare
-from gannext.runtime.options import as_option
+from gannext.runtime.options import PRECISIONS, as_option
 from gannext.runtime.pixels import BINS, LEAST_RATE, MOST_RATE, PixelCalibration, count
 from gannext.runtime.predictor import BATCH_SIZE, Predictor, View
 from gannext.runtime.results import Prediction, as_csv, as_json, as_table, picture_name
@@ -35,7 +35,7 @@ from gannext.runtime.sealed import (
     seal_graph,
     seal_xml,
 )
-from gannext.runtime.tiles import Blend, Box, Tiling
+from gannext.runtime.tiles import SMALLEST_TILE, Blend, Box, Tiling
 
 __all__ = [
     "BATCH_SIZE",
@@ -48,9 +48,11 @@ __all__ = [
     "LEAST_RATE",
     "MAP",
     "MOST_RATE",
+    "PRECISIONS",
     "PRODUCER",
     "RECONSTRUCTION",
     "SCORE",
+    "SMALLEST_TILE",
     "SUFFIXES",
     "Blend",
     "Box",

@@ -59,12 +59,12 @@ def decode_file(path: str | Path, convert: Callable[[Image.Image], Read], *, lar
         tiled = not large and math.prod(image_size(path)) <= 2 * most
         way_out = "scale it down, or let a detector trained with --tile go through it" if tiled else "cut it up first"
         raise InputError(f"{path} has more than {most * (2 if large else 1) // 10**6} million pixels: {way_out}") from None
-    except UnidentifiedImageError:
-        reason = "it is empty" if path.stat().st_size == 0 else "it is in no format that is known"
-        raise InputError(f"{path} cannot be read as an image ({reason})") from None
     except Exception as error:  # Pillow's decoders raise nearly everything on damaged files
-        empty = path.exists() and path.stat().st_size == 0
-        reason = "it is empty" if empty else str(error).replace(str(path), "it") or type(error).__name__
+        reason = str(error).replace(str(path), "it") or type(error).__name__
+        if path.exists() and path.stat().st_size == 0:
+            reason = "it is empty"
+        elif isinstance(error, UnidentifiedImageError):
+            reason = "it is in no format that is known"
         raise InputError(f"{path} cannot be read as an image ({reason})") from None
 
 

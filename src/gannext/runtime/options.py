@@ -1,6 +1,8 @@
-"""How the value of an option is written on the command line, in YAML files and beside results."""
+"""What options may say, and how the value of one is written on the command line, in YAML files and beside results."""
 
 from typing import Any
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")  # of exported files
 
 
 def as_option(name: str, value: Any) -> str:

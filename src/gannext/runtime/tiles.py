@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gannext.runtime.errors import InputError
 
 OVERLAPS = (0.0, 0.75)
-SMALLEST = 32  # side of a tile that a command takes
+SMALLEST_TILE = 32  # side of a tile that a command takes
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Tiling:
         """Raises InputError where a picture of that height and width is smaller than a tile."""
         height, width = size
         if min(height, width) < self.side:
-            smaller = f", or train with a --tile of at most {min(size)}" if min(size) >= SMALLEST else ""
+            smaller = f", or train with a --tile of at most {min(size)}" if min(size) >= SMALLEST_TILE else ""
             raise InputError(
                 f"{name} is {width}x{height} pixels, smaller than a tile of {self.side}x{self.side}: leave it out{smaller}"
             )
