@@ -31,12 +31,23 @@ from measuring import Table
 SIDE = 64
 REGIONS: dict[str, Any] = {"TRAIN": (0.0, 1.0, 0.0, 0.4), "VALIDATION": (0.0, 0.3, 0.4, 0.6), "TEST": (0.3, 1.0, 0.4, 0.6)}
 FULL = RECIPES["robust-textures"]
-FILLS = Corruption().fills
+SPOTS, LINES = FULL.corruptions
 
 
-def corrupted_otherwise(**changes: Any) -> Without:
-    """A training with other corruptions."""
-    return Without(replace(FULL, corruption=replace(Corruption(), **changes)))
+class Both(Corruption):
+    """Every other image is corrupted by spots, and the others by lines."""
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y, mask = x.clone(), x.new_zeros(len(x), 1, *x.shape[-2:])
+        for first, corrupt in enumerate((SPOTS, LINES)):
+            y[first::2], mask[first::2] = corrupt(x[first::2])
+        return y, mask
+
+
+def without_fill(fill: str) -> Without:
+    """A training whose regions are never filled like that."""
+    less = (replace(one, fills=tuple(f for f in one.fills if f != fill)) for one in FULL.corruptions)
+    return Without(replace(FULL, corruptions=tuple(less)))
 
 
 def alike(mask: Tensor) -> Tensor:
@@ -51,8 +62,9 @@ def cells(x: Tensor) -> Tensor:
 
 TRAININGS = {
     "all of it": Without(FULL),
-    "no lines": corrupted_otherwise(lines=0.0),
-    **{f"no `{fill}`": corrupted_otherwise(fills=tuple(f for f in FILLS if f != fill)) for fill in FILLS},
+    "no lines": Without(replace(FULL, corruptions=(SPOTS,)), judge={"EXPERTS": 1}),
+    "one network for spots and lines": Without(replace(FULL, corruptions=(Both(),)), judge={"EXPERTS": 1}),
+    **{f"no `{fill}`": without_fill(fill) for fill in SPOTS.fills},
     "pixels rather than energies": Without(FULL, judge={"energies": cells, "energy_channels": lambda channels: 4 * channels}),
     "thin regions' pixels count like others": Without(FULL, objective={"thinness": alike}),
     "the last weights, not their averages": Without(replace(FULL, averaging=0.0)),
@@ -75,7 +87,7 @@ def main() -> None:
     parser.add_argument("--textures", default="gravel,grass")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--only", default="", help="trainings whose names contain one of these words, by commas; all")
-    parser.add_argument("--budget", type=float, default=BUDGET / 2, help="multiply-accumulates a training; half of the demo's")
+    parser.add_argument("--budget", type=float, default=BUDGET, help="multiply-accumulates a training; the demo's")
     parser.add_argument("--output", type=Path, default=Path("results/ablation/textures.csv"))
     args = parser.parse_args()
     table = Table(args.output)

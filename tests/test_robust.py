@@ -1,6 +1,7 @@
 """The robust recipe: its corruptions, its judge, and a detector that it trains, through the command line."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from gannext.cli.main import main
 from gannext.networks import Judge, energies, gaussian_blur
 from gannext.networks.energy import gaussian_blurs
 from gannext.training import RECIPES
-from gannext.training.corruption import FILLS, Corruption
+from gannext.training.corruption import FILLS, LINES, SPOTS, Corruption
 from gannext.training.module import running_average
 from gannext.training.objective import thinness
 from test_maps import spotted
@@ -52,34 +53,47 @@ def test_the_rate_rises_and_stays_or_falls_and_the_averaged_weights_detect(judge
 
     state = torch.load(judged / "last.ckpt", weights_only=True)["state_dict"]
     detecting = Detector.load(judged / "detector.gannext").discriminator.state_dict()
-    name = "body.stem_in.0.weight"
+    name = "experts.1.stem_in.0.weight"
     assert torch.equal(detecting[name], state[f"averages.1.module.{name}"])
     assert not torch.equal(detecting[name], state[f"discriminator.{name}"])
 
 
 def test_a_running_average_begins_as_a_mean_and_goes_on_as_an_exponential_one() -> None:
-    average, count = [torch.zeros(1), torch.tensor(0)], torch.tensor(0)
+    average, batches = [torch.zeros(1)], [torch.tensor(0)]
     for number in range(1, 21):
-        running_average(0.995)(average, [torch.full((1,), float(number)), torch.tensor(number)], count + number)
-    assert 10.0 < float(average[0]) < 20.0 and int(average[1]) == 20
+        count = torch.tensor(number)
+        running_average(0.995)(average, [torch.full((1,), float(number))], count)
+        running_average(0.995)(batches, [count], count)
+    assert 10.0 < float(average[0]) < 20.0 and int(batches[0]) == 20
     before = float(average[0])
-    running_average(0.995)(average, [torch.tensor([before + 1.0]), torch.tensor(21)], torch.tensor(10_000))
+    running_average(0.995)(average, [torch.tensor([before + 1.0])], torch.tensor(10_000))
     assert float(average[0]) - before == pytest.approx(0.005, rel=0.01)
 
 
+@pytest.mark.parametrize("corruption", [SPOTS, LINES], ids=["spots", "lines"])
 @pytest.mark.parametrize("shape", [(40, 1, 64, 64), (40, 3, 48, 80)])
-def test_a_corruption_is_exactly_where_its_mask_says(shape: tuple[int, ...]) -> None:
+def test_a_corruption_is_exactly_where_its_mask_says(shape: tuple[int, ...], corruption: Corruption) -> None:
     torch.manual_seed(0)
     x = torch.rand(shape) * 1.6 - 0.8
-    y, mask = Corruption()(x)
+    y, mask = corruption(x)
     assert y.shape == x.shape and mask.shape == (shape[0], 1, *shape[2:]) and set(mask.unique().tolist()) == {0.0, 1.0}
     assert torch.equal(torch.where(mask > 0, x, y), x) and y.min() >= -1 and y.max() <= 1
     changed = ((y - x).abs().mean(1, keepdim=True) * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)).clamp(min=1)
     untouched = mask.sum((1, 2, 3)) == 0
     assert 0 < untouched.sum() < shape[0] / 2 and changed[~untouched].min() > 0.01
-    again = Corruption()(x)[1]
+    again = corruption(x)[1]
     assert not torch.equal(mask, again)
-    assert all(torch.equal(*pair) for pair in zip(Corruption(clean=1.0)(x), (x, torch.zeros_like(mask)), strict=True))
+    clean = replace(corruption, clean=1.0)(x)
+    assert all(torch.equal(*pair) for pair in zip(clean, (x, torch.zeros_like(mask)), strict=True))
+
+
+def test_lines_are_thin_and_spots_are_not() -> None:
+    """By how much of a region is left when its outermost pixels are taken off."""
+    torch.manual_seed(0)
+    for corruption, thin in ((SPOTS, False), (LINES, True)):
+        mask = replace(corruption, sites=(1, 1), clean=0.0)(torch.zeros(60, 1, 64, 64))[1]
+        eroded = 1 - torch.nn.functional.max_pool2d(1 - mask, 5, 1, 2)
+        assert mask.sum() > 0 and (float(eroded.sum() / mask.sum()) < 0.05) == thin
 
 
 @pytest.mark.parametrize("fill", sorted(FILLS))
@@ -111,11 +125,23 @@ def test_gaussians_together_and_strided_are_those_alone() -> None:
 def test_a_judge_takes_any_side_and_sees_the_same_everywhere() -> None:
     torch.manual_seed(0)
     judge = Judge(1, dim=4).eval()
-    assert judge(torch.rand(2, 1, 33, 70)).shape == (2, 1, 33, 70)
+    assert judge(torch.rand(2, 1, 33, 70)).shape == (2, 2, 33, 70)
     x = torch.rand(1, 1, 192, 192)
     with torch.no_grad():
         whole, part = judge(x), judge(x[..., 16:, 16:])
     assert torch.allclose(whole[..., 16:, 16:][..., 72:104, 72:104], part[..., 72:104, 72:104], atol=0.02)
+
+
+def test_each_expert_learns_from_corruptions_of_its_own() -> None:
+    torch.manual_seed(0)
+    judge = Judge(1, dim=4).eval()
+    x = torch.rand(4, 1, 32, 48)
+    divided, whole = judge.divided(x, [3, 1]), judge(x)
+    assert torch.allclose(divided, torch.cat([whole[:3, :1], whole[3:, 1:]]), atol=1e-6)
+    for share, expert in ((slice(0, 3), 1), (slice(3, 4), 0)):
+        judge.zero_grad()
+        judge.divided(x, [3, 1])[share].sum().backward()
+        assert all(p.grad is None or not p.grad.any() for p in judge.experts[expert].parameters())
 
 
 def test_it_trains_in_bf16(parts: Path, gannext: Command, tmp_path: Path) -> None:

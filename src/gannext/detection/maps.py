@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gannext.detection.score import Description
+from gannext.detection.score import Description, surprise
 from gannext.runtime import PixelCalibration, unknown
 
 SMALLEST_SCALE = 1e-12  # of a part that is 0 in all held-out images
@@ -51,8 +51,8 @@ def feature_maps(discriminator: nn.Module, x: Tensor) -> list[Tensor]:
 
 
 def judged_parts(discriminator: nn.Module, x: Tensor, described: Description) -> Tensor:
-    """A judge's -log(1 - p) at each pixel, p its probability that the pixel is out of place: one part."""
-    return F.softplus(described.f)
+    """A judge's -log(1 - p) at each pixel, where the experts' odds add up to p / (1 - p): one part."""
+    return surprise(described.f)[:, None]
 
 
 @dataclass(frozen=True)

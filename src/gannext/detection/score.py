@@ -18,7 +18,7 @@ from gannext.networks import Describer, Encoded, Judge
 class Description:
     """What a score is made of: features (N, F) of x and of its reconstruction x̂, and x̂ (N, C, H, W) itself.
 
-    Of a judge, f are its logits (N, 1, H, W), and of a describer what its `describe` gives (N, 4, F + P + 1); x̂ is
+    Of a judge, f are its logits (N, K, H, W), and of a describer what its `describe` gives (N, 4, F + P + 1); x̂ is
     then not described. Nor is it made before somebody asks for it: a judge's score does without.
     """
 
@@ -58,11 +58,17 @@ class Scoring:
 
 @dataclass(frozen=True)
 class JudgeScoring:
-    """The judge's score: -log(1 - p) of the pixel that it thinks most likely, p, to be out of place."""
+    """The judge's score: -log(1 - p), where each expert has a pixel that it thinks most likely to be out of place, and the
+    odds of these pixels add up to p / (1 - p)."""
 
     def __call__(self, x: Tensor, described: Description) -> Tensor:
         """Scores (N,), at least 0, of images (N, C, H, W) in [-1, 1]."""
-        return F.softplus(described.f).amax((1, 2, 3))
+        return surprise(described.f.amax((2, 3)))
+
+
+def surprise(logits: Tensor) -> Tensor:
+    """-log(1 - p), at least 0, where the odds p / (1 - p) are the sum of those of logits (N, K, ...): (N, ...)."""
+    return F.softplus(logits.logsumexp(1))
 
 
 def normalise(images: Tensor) -> Tensor:

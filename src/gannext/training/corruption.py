@@ -1,8 +1,8 @@
 """Corruptions of normal images: what a judge learns to find, in the place of the abnormal images that nobody has.
 
-Each is a region with a soft, wavy outline (a line, a spot, or something between) that is filled with
-something that does not belong there. None of them imitates a particular defect: what they share with
-real ones is that a part of the image no longer goes with the rest.
+Each is a region with a soft, wavy outline, a spot or a line, that is filled with something that does not belong there.
+None of them imitates a particular defect: what they share with real ones is that a part of the image no longer goes with
+the rest.
 """
 
 import math
@@ -28,14 +28,16 @@ class Corruption:
         fills: keys of FILLS, each as likely as the others.
         sites: least and greatest number of regions in an image.
         clean: share of images that stay as they are.
-        lines: share of regions that are thin, bent lines; the others are spots.
+        lines: whether the regions are long, thin, bent lines; they are spots otherwise.
+        every: one image in so many is corrupted like that.
         visible: a region whose pixels change by less on average, in [-1, 1], is left out.
     """
 
     fills: tuple[str, ...] = ("paste", "tone", "blur", "flat", "noise")
     sites: tuple[int, int] = (1, 4)
     clean: float = 0.1
-    lines: float = 0.3
+    lines: bool = False
+    every: int = 1
     visible: float = 0.03
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,19 +110,22 @@ def smooth_noise(n: int, size: tuple[int, int], bumps: tuple[int, int], device: 
     return fine / fine.std((2, 3), keepdim=True).clamp(min=1e-3)
 
 
-def covers(n: int, size: tuple[int, int], device: torch.device, lines: float) -> Tensor:
+def covers(n: int, size: tuple[int, int], device: torch.device, lines: bool) -> Tensor:
     """How much of each pixel a region covers, (n, 1, H, W) in [0, 1].
 
-    A region is a capsule, all within some distance of a segment: a share of `lines` are thin, bent lines, the
-    others spots; its outline is wavy, and more or less soft.
+    A region is a capsule, all within some distance of a segment, which is bent where it is a line; its outline is wavy,
+    and more or less soft.
     """
     height, width = size
     unit = min(size) / UNIT
-    line = chance(n, lines, device)
-    radius = unit * torch.where(line, log_uniform(n, 0.6, 2.0, device), log_uniform(n, 2.5, 16.0, device))
-    half_length = unit * torch.where(line, log_uniform(n, 4.0, 32.0, device), uniform(n, 0.0, 8.0, device))
-    bend = torch.where(line, uniform(n, -0.5, 0.5, device) / half_length.clamp(min=1.0), 0.0)
-    softness = torch.where(line, uniform(n, 0.4, 0.8, device), log_uniform(n, 0.4, 3.0, device))
+    if lines:
+        radius, half_length = unit * log_uniform(n, 0.6, 1.4, device), unit * log_uniform(n, 10.0, 32.0, device)
+        bend = uniform(n, -0.5, 0.5, device) / half_length.clamp(min=1.0)
+        softness = uniform(n, 0.4, 0.8, device)
+    else:
+        radius, half_length = unit * log_uniform(n, 2.5, 16.0, device), unit * uniform(n, 0.0, 8.0, device)
+        bend = torch.zeros_like(radius)
+        softness = log_uniform(n, 0.4, 3.0, device)
     angle = uniform(n, 0.0, math.pi, device)
     rows = torch.arange(height, device=device)[:, None] + 0.5 - height * uniform(n, 0.05, 0.95, device)
     columns = torch.arange(width, device=device) + 0.5 - width * uniform(n, 0.05, 0.95, device)
@@ -188,3 +193,6 @@ def noise(y: Tensor, pool: Tensor) -> Tensor:
 
 
 FILLS: dict[str, Fill] = {"paste": paste, "tone": tone, "blur": blur, "flat": flat, "noise": noise}
+
+SPOTS = Corruption()
+LINES = Corruption(fills=("tone", "flat"), lines=True, every=2)  # lines are learnt sooner

@@ -11,7 +11,7 @@ from gannext.runtime import InputError
 from gannext.training.objective import OBJECTIVES
 from gannext.training.recipe import Recipe
 
-BATCH = 4  # batch norm wants more than one value a channel, and a judge's generator sees every fourth image
+BATCH = 4  # batch norm wants more than one value a channel, and a judge's generator sees one image in four
 
 
 def training_macs(networks: NetworkConfig, recipe: Recipe) -> int:
@@ -22,7 +22,7 @@ def training_macs(networks: NetworkConfig, recipe: Recipe) -> int:
     """
     mapping: dict[Any, Any] = {torch.ops.aten.convolution_backward: convolution_backward_flops}
     with torch.random.fork_rng(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
-        with torch.device("cpu" if recipe.corruption else "meta"):
+        with torch.device("cpu" if recipe.corruptions else "meta"):
             generator, discriminator = networks.build_generator(), networks.build_discriminator()
             x = torch.zeros(BATCH, networks.channels, *networks.size)
         losses = OBJECTIVES[recipe.objective](recipe, generator, discriminator, x)

@@ -30,11 +30,10 @@ def running_average(decay: float) -> Callable[[Any, Any, Any], None]:
 
     def update(averages: list[Tensor], weights: list[Tensor], count: Tensor) -> None:
         new = 1.0 - min(decay, (1.0 + float(count)) / (10.0 + float(count)))
-        for average, weight in zip(averages, weights, strict=True):
-            if average.is_floating_point():
-                average.lerp_(weight, new)
-            else:  # a batch norm's count of batches
-                average.copy_(weight)
+        if averages[0].is_floating_point():  # all of one kind come together
+            torch._foreach_lerp_(averages, weights, new)
+        else:  # a batch norm's count of batches
+            torch._foreach_copy_(averages, weights)
 
     return update
 

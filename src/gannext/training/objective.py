@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gannext.networks import Describer
+from gannext.networks import Describer, Judge
 from gannext.training.contrast import contrastive_loss
 from gannext.training.recipe import Recipe
 from gannext.training.views import jittered, turned_copies, view
@@ -77,25 +77,27 @@ def ganomaly_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Modu
 def judge_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Module, x: Tensor) -> Losses:
     """The judge finds what was corrupted, and the generator restores it.
 
-    With y the corrupted images, m their masks (N, 1, H, W) and J the judge's logits: reconstruction =
-    mean |G(y) - x| over every fourth image, and discriminator = mean of w * BCE(J(y), m), where a corrupted
-    pixel weighs the more the thinner its region is.
+    With y the images corrupted for one expert of the judge's after the other, m their masks (K N, 1, H, W) and J each
+    expert's logits of its own: reconstruction = mean |G(y) - x| over every sixth, and discriminator = mean of
+    w * BCE(J(y), m), where a corrupted pixel weighs the more the thinner its region is.
     """
-    assert recipe.corruption is not None
+    assert isinstance(discriminator, Judge)
     with torch.autocast(x.device.type, enabled=False):  # images, not activations
-        y, mask = recipe.corruption(x)
-    logit = discriminator(y)
+        clean = [x[:: corruption.every] for corruption in recipe.corruptions]
+        corrupted = [corrupt(images) for corrupt, images in zip(recipe.corruptions, clean, strict=True)]
+        y, mask = (torch.cat(parts) for parts in zip(*corrupted, strict=True))
+    logit = discriminator.divided(y, [len(images) for images in clean])
     nothing = logit.new_zeros(())
     return losses_of(
         recipe,
         adversarial=nothing,
-        reconstruction=F.l1_loss(generator(y[::RESTORED]), x[::RESTORED]),
+        reconstruction=F.l1_loss(generator(y[::RESTORED]), torch.cat(clean)[::RESTORED]),
         latent=nothing,
         discriminator=(thinness(mask) * F.binary_cross_entropy_with_logits(logit, mask, reduction="none")).mean(),
     )
 
 
-RESTORED = 4  # of so many images one is restored: only people look at that, and the judge has better use for the time
+RESTORED = 6  # of so many images one is restored: only people look at that, and the judge has better use for the time
 THIN = 4.0
 NEIGHBOURHOOD = 9  # pixels
 

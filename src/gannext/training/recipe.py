@@ -8,7 +8,7 @@ from typing import Any
 from gannext.detection import JudgeScoring, Neighbours, Scoring, ScoringPlan
 from gannext.networks import NetworkConfig
 from gannext.runtime import InputError, unknown
-from gannext.training.corruption import Corruption
+from gannext.training.corruption import LINES, SPOTS, Corruption
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Recipe:
         generator: options of the generator instead of its own defaults.
         discriminator: a key of DISCRIMINATORS; empty for the model's own.
         widths: NetworkConfig's ndf and nz instead of its own defaults.
-        corruption: what is done to the images that the networks see in training, where anything is.
+        corruptions: what is done to the images that the networks see in training, where anything is; of a judge,
+            for each of its experts.
         warm_up: steps in which the learning rate rises to `lr`.
         cosine: whether it then falls to nothing, along half a cosine, until the last step.
         averaging: decay of the weights' running average, which is what detects; 0 for the last weights.
@@ -55,7 +56,7 @@ class Recipe:
     generator: Mapping[str, Any] = field(default_factory=dict)
     discriminator: str = ""
     widths: Mapping[str, int] = field(default_factory=dict)
-    corruption: Corruption | None = None
+    corruptions: tuple[Corruption, ...] = ()
     warm_up: int = 0
     cosine: bool = False
     averaging: float = 0.0
@@ -111,17 +112,17 @@ RECIPES: dict[str, Recipe] = {
         w_adv=0.0,
         w_con=1.0,
         w_lat=0.0,
-        lr=8e-3,
+        lr=1.2e-2,
         beta1=0.9,
         beta2=0.99,
         batch_size=16,
-        steps=1000,
+        steps=600,
         restart_below=0.0,
         scoring=JudgeScoring(),
         map="judge",
         generator={"dim": 12, "depths": (1, 1), "bottom": 1, "patch": 4, "scale": 0.1},
         discriminator="judge",
-        corruption=Corruption(),
+        corruptions=(SPOTS, LINES),
         warm_up=30,
         averaging=0.995,
     ),
