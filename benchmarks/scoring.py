@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -70,7 +69,7 @@ class Plain:
     def score(self, x: Tensor) -> NDArray[np.float64]:
         """Scores (N,) of images (N, C, H, W) in [-1, 1]."""
         if isinstance(self.scoring, JudgeScoring):  # the reconstruction is not part of the score
-            scores = F.softplus(self.discriminator(x)).amax((1, 2, 3))
+            scores = (1 + self.discriminator(x).amax((2, 3)).exp().sum(1)).log()
         elif isinstance(self.scoring, NeighbourScoring):  # whose formula is PyTorch's operations one by one already
             scores = self.scoring(x, describe(self.generator, self.discriminator, x))
         else:
