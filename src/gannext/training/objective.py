@@ -77,7 +77,7 @@ def ganomaly_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Modu
 def judge_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Module, x: Tensor) -> Losses:
     """The judge finds what was corrupted, and the generator restores it.
 
-    With y the images corrupted for one expert of the judge's after the other, m their masks (K N, 1, H, W) and J each
+    With y the images corrupted for one expert of the judge's after the other, m their masks (M, 1, H, W) and J each
     expert's logits of its own: reconstruction = mean |G(y) - x| over every sixth, and discriminator = mean of
     w * BCE(J(y), m), where a corrupted pixel weighs the more the thinner its region is.
     """
