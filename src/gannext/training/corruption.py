@@ -195,4 +195,4 @@ def noise(y: Tensor, pool: Tensor) -> Tensor:
 FILLS: dict[str, Fill] = {"paste": paste, "tone": tone, "blur": blur, "flat": flat, "noise": noise}
 
 SPOTS = Corruption()
-LINES = Corruption(fills=("tone", "flat"), lines=True, every=2)  # lines are learnt sooner
+LINES = Corruption(fills=("tone", "flat"), lines=True, every=2)  # hardly worse than all, in three quarters of the time
