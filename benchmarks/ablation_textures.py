@@ -23,6 +23,7 @@ from ablation import Without, chosen, report, trained
 from gannext.cli.demo import BUDGET
 from gannext.data import DataConfig, Split, load_split
 from gannext.data import textures as drawing
+from gannext.detection import JudgeScoring
 from gannext.evaluation import measure, scores_of_test
 from gannext.training import RECIPES
 from gannext.training.corruption import Corruption
@@ -69,6 +70,7 @@ TRAININGS = {
     "thin regions' pixels count like others": Without(FULL, objective={"thinness": alike}),
     "the last weights, not their averages": Without(replace(FULL, averaging=0.0)),
     "no warm-up": Without(replace(FULL, warm_up=0)),
+    "score of the likeliest pixel": Without(replace(FULL, scoring=JudgeScoring())),
 }
 NEAREST = {"scratch": "no lines", "stain": "no `tone`", "hole": "no `flat`", "blur": "no `blur`", "foreign": "no `paste`"}
 """By the kind of defect, the training that has met nothing like it."""

@@ -15,6 +15,7 @@ from gannext.networks import Judge, energies, gaussian_blur
 from gannext.networks.energy import gaussian_blurs
 from gannext.training import RECIPES
 from gannext.training.corruption import FILLS, LINES, SPOTS, Corruption
+from gannext.training.fused import fuse
 from gannext.training.module import running_average
 from gannext.training.objective import thinness
 from test_maps import spotted
@@ -136,12 +137,33 @@ def test_each_expert_learns_from_corruptions_of_its_own() -> None:
     torch.manual_seed(0)
     judge = Judge(1, dim=4).eval()
     x = torch.rand(4, 1, 32, 48)
-    divided, whole = judge.divided(x, [3, 1]), judge(x)
-    assert torch.allclose(divided, torch.cat([whole[:3, :1], whole[3:, 1:]]), atol=1e-6)
-    for share, expert in ((slice(0, 3), 1), (slice(3, 4), 0)):
+    divided, whole = judge.divided(x), judge(x)
+    assert torch.allclose(divided, torch.cat([whole[:2, :1], whole[2:, 1:]]), atol=1e-6)
+    for share, expert in ((slice(0, 2), 1), (slice(2, 4), 0)):
         judge.zero_grad()
-        judge.divided(x, [3, 1])[share].sum().backward()
+        judge.divided(x)[share].sum().backward()
         assert all(p.grad is None or not p.grad.any() for p in judge.experts[expert].parameters())
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_experts_side_by_side_learn_what_one_after_the_other_would(precision: torch.dtype) -> None:
+    torch.manual_seed(0)
+    judge = fuse(Judge(1, dim=4))
+    x, shift = torch.rand(8, 1, 32, 32), torch.rand(8, 1, 32, 32)
+    learnt = {}
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+                logits = judge.divided(x)
+                gradients = torch.autograd.grad((logits.float() - shift).square().mean(), list(judge.parameters()))
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(1)
+        learnt[threads] = logits, torch.cat([g.flatten() for g in gradients])
+    assert learnt[1][0].dtype == learnt[2][0].dtype
+    for one_by_one, side_by_side in zip(*learnt.values(), strict=True):
+        assert torch.allclose(one_by_one, side_by_side, rtol=1e-3, atol=1e-5 if precision == torch.float32 else 2e-2)
 
 
 def test_it_trains_in_bf16(parts: Path, gannext: Command, tmp_path: Path) -> None:

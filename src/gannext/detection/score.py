@@ -58,12 +58,18 @@ class Scoring:
 
 @dataclass(frozen=True)
 class JudgeScoring:
-    """The judge's score: -log(1 - p), where each expert has a pixel that it thinks most likely to be out of place, and the
-    odds of these pixels add up to p / (1 - p)."""
+    """The judge's score: -log(1 - p), where each expert has the mean logit of the pixels that it thinks most likely to be out
+    of place, and the odds of these add up to p / (1 - p).
+
+    One pixel may be odd by chance. Even a short scratch covers some dozens.
+    """
+
+    pixels: int = 1
 
     def __call__(self, x: Tensor, described: Description) -> Tensor:
         """Scores (N,), at least 0, of images (N, C, H, W) in [-1, 1]."""
-        return surprise(described.f.amax((2, 3)))
+        logits = described.f.flatten(2)  # (N, K, H * W)
+        return surprise(logits.topk(min(self.pixels, logits.shape[2])).values.mean(2))
 
 
 def surprise(logits: Tensor) -> Tensor:

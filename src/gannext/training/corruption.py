@@ -29,7 +29,6 @@ class Corruption:
         sites: least and greatest number of regions in an image.
         clean: share of images that stay as they are.
         lines: whether the regions are long, thin, bent lines; they are spots otherwise.
-        every: one image in so many is corrupted like that.
         visible: a region whose pixels change by less on average, in [-1, 1], is left out.
     """
 
@@ -37,7 +36,6 @@ class Corruption:
     sites: tuple[int, int] = (1, 4)
     clean: float = 0.1
     lines: bool = False
-    every: int = 1
     visible: float = 0.03
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,13 +99,19 @@ def chance(n: int, probability: float, device: torch.device) -> Tensor:
 
 def smooth_noise(n: int, size: tuple[int, int], bumps: tuple[int, int], device: torch.device) -> Tensor:
     """Noise (n, 1, H, W) of unit variance with about so many bumps down and across."""
-    height, width = size
-    coarse = torch.randn(n, 1, bumps[0] + 3, bumps[1] + 3, device=device)
     margin = 16  # interpolation leaves the grid's own lines in place: cut at a random offset
-    fine = F.interpolate(coarse, (height + margin, width + margin), mode="bicubic", align_corners=True)
-    down, across = torch.randint(0, margin + 1, (2,)).tolist()
-    fine = fine[..., down : down + height, across : across + width]
-    return fine / fine.std((2, 3), keepdim=True).clamp(min=1e-3)
+    coarse = torch.randn(n, 1, bumps[0] + 3, bumps[1] + 3, device=device)
+    down, across = (bicubic(b + 3, s + margin, device) for b, s in zip(bumps, size, strict=True))
+    top, left = torch.randint(0, margin + 1, (2,)).tolist()
+    fine = down[top : top + size[0]] @ coarse @ across[left : left + size[1]].T
+    fine = fine - fine.mean((2, 3), keepdim=True)
+    return fine / fine.square().mean((2, 3), keepdim=True).sqrt().clamp(min=1e-3)
+
+
+def bicubic(few: int, many: int, device: torch.device) -> Tensor:
+    """The matrix (many, few) that interpolates so many numbers between a few: images by two products with such are made in a
+    quarter of the time that `F.interpolate` takes for them."""
+    return F.interpolate(torch.eye(few, device=device)[None, None], (many, few), mode="bicubic", align_corners=True)[0, 0]
 
 
 def covers(n: int, size: tuple[int, int], device: torch.device, lines: bool) -> Tensor:
@@ -195,4 +199,4 @@ def noise(y: Tensor, pool: Tensor) -> Tensor:
 FILLS: dict[str, Fill] = {"paste": paste, "tone": tone, "blur": blur, "flat": flat, "noise": noise}
 
 SPOTS = Corruption()
-LINES = Corruption(fills=("tone", "flat"), lines=True, every=2)  # hardly worse than all, in three quarters of the time
+LINES = Corruption(fills=("tone", "flat"), lines=True)

@@ -11,7 +11,7 @@ from gannext.runtime import InputError
 from gannext.training.objective import OBJECTIVES
 from gannext.training.recipe import Recipe
 
-BATCH = 4  # batch norm wants more than one value a channel, and a judge's generator sees one image in four
+BATCH = 4  # batch norm wants more than one value a channel, and a judge's generator sees one image in eight, of two for each
 
 
 def training_macs(networks: NetworkConfig, recipe: Recipe) -> int:

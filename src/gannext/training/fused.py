@@ -5,6 +5,7 @@ pointwise convolutions next to others. Pointwise layers multiply matrices of pix
 by a kernel of its own size: as convolutions, maps and weights are put in another order first.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gannext.detection import composed, parted
-from gannext.networks import Block, Depthwise, Describer, Discriminator, Downsample, GanNeXt, Upsample
+from gannext.networks import Block, Depthwise, Describer, Discriminator, Downsample, GanNeXt, Judge, Upsample
+from gannext.training.threads import side_by_side
 
 
 def fuse(network: nn.Module) -> nn.Module:
@@ -117,6 +119,15 @@ class FusedStemOut(nn.Sequential):
         return F.conv_transpose2d(x, weight, bias, enlarge.stride)
 
 
+class FusedJudge(Judge):
+    """A Judge whose experts learn side by side."""
+
+    def apart(self, maps: Sequence[Tensor]) -> Sequence[Tensor]:
+        if not fusing(self, maps[0]) or torch.get_num_threads() < len(maps):
+            return super().apart(maps)
+        return side_by_side(self.experts, maps)
+
+
 class WholeMap(nn.Conv2d):
     """A convolution, without padding or bias, of maps no larger than its kernel."""
 
@@ -131,4 +142,5 @@ FUSED: dict[type[nn.Module], type[nn.Module]] = {
     Block: FusedBlock,
     Downsample: FusedDownsample,
     Upsample: FusedUpsample,
+    Judge: FusedJudge,
 }

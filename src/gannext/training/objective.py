@@ -78,26 +78,25 @@ def judge_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Module,
     """The judge finds what was corrupted, and the generator restores it.
 
     With y the images corrupted for one expert of the judge's after the other, m their masks (M, 1, H, W) and J each
-    expert's logits of its own: reconstruction = mean |G(y) - x| over every sixth, and discriminator = mean of
+    expert's logits of its own: reconstruction = mean |G(y) - x| over every eighth, and discriminator = mean of
     w * BCE(J(y), m), where a corrupted pixel weighs the more the thinner its region is.
     """
     assert isinstance(discriminator, Judge)
     with torch.autocast(x.device.type, enabled=False):  # images, not activations
-        clean = [x[:: corruption.every] for corruption in recipe.corruptions]
-        corrupted = [corrupt(images) for corrupt, images in zip(recipe.corruptions, clean, strict=True)]
-        y, mask = (torch.cat(parts) for parts in zip(*corrupted, strict=True))
-    logit = discriminator.divided(y, [len(images) for images in clean])
+        y, mask = (torch.cat(parts) for parts in zip(*(corrupt(x) for corrupt in recipe.corruptions), strict=True))
+    clean = torch.cat([x] * len(recipe.corruptions))
+    logit = discriminator.divided(y)
     nothing = logit.new_zeros(())
     return losses_of(
         recipe,
         adversarial=nothing,
-        reconstruction=F.l1_loss(generator(y[::RESTORED]), torch.cat(clean)[::RESTORED]),
+        reconstruction=F.l1_loss(generator(y[::RESTORED]), clean[::RESTORED]),
         latent=nothing,
         discriminator=(thinness(mask) * F.binary_cross_entropy_with_logits(logit, mask, reduction="none")).mean(),
     )
 
 
-RESTORED = 6  # of so many images one is restored: only people look at that, and the judge has better use for the time
+RESTORED = 8  # of so many images one is restored: only people look at that, and the judge has better use for the time
 THIN = 4.0
 NEIGHBOURHOOD = 9  # pixels
 

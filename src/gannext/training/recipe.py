@@ -118,7 +118,7 @@ RECIPES: dict[str, Recipe] = {
         batch_size=16,
         steps=600,
         restart_below=0.0,
-        scoring=JudgeScoring(),
+        scoring=JudgeScoring(pixels=32),
         map="judge",
         generator={"dim": 12, "depths": (1, 1), "bottom": 1, "patch": 4, "scale": 0.1},
         discriminator="judge",
