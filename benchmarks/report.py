@@ -92,6 +92,7 @@ TABLES: dict[str, Callable[[list[Row]], str]] = {
     "folder": folder,
     "training": training,
     "choices": training,
+    "experts": training,
     "cost": cost,
 }
 """By the name of the CSV file, how it is shown."""

@@ -1,6 +1,6 @@
 """How fast networks are trained: a plain implementation of the published recipe against `fit`, and what each choice brings.
 
-    python benchmarks/training.py                               # writes results/performance/training.csv and choices.csv
+    python benchmarks/training.py            # writes results/performance/training.csv, choices.csv and experts.csv
     python benchmarks/training.py --rounds 1 --steps 3 --dim 4 --batch 16           # whether it works
 
 The plain one is eager and contiguous, makes every forward pass that the published code makes, and decodes each image by
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch._functorch.config as functorch
@@ -26,15 +27,17 @@ from torchvision import transforms
 
 from gannext.data import DataConfig, Split, load_split
 from gannext.detection import normalise, slow_in_bf16
-from gannext.networks import NetworkConfig
+from gannext.networks import Judge, NetworkConfig
 from gannext.training import RECIPES, TrainConfig, fit
-from gannext.training.fused import fuse
+from gannext.training.fused import FusedJudge, fuse
+from gannext.training.module import GanModule
 from gannext.training.objective import OBJECTIVES
 from measuring import Spread, add_arguments, in_turn, pictures, timing, write_pictures, write_table
 
 PLAIN = "plain PyTorch"
 SPARING = "plain PyTorch, no pass for nothing"
 SIDE = 32
+JUDGED = 64  # the side of a judge's images
 WARM_UP = 2  # steps of a run that do not count
 
 
@@ -227,9 +230,33 @@ def time_choices(networks: NetworkConfig, args: argparse.Namespace) -> list[dict
     return [row_of(name, seconds[name], seconds[next(iter(steps))], args) for name in steps]
 
 
+def time_experts(networks: NetworkConfig, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for a step of robust-textures with its experts side by side, and for one with one after the other."""
+    recipe = RECIPES["robust-textures"]
+    judges = recipe.networks("gannext", (JUDGED, JUDGED), 1, {})
+    x = normalise(torch.from_numpy(pictures(recipe.batch_size, JUDGED)).permute(0, 3, 1, 2)[:, :1])
+    module = GanModule(judges, recipe).train()
+    optimisers = module.configure_optimizers()
+
+    def step(apart: Callable[..., Any]) -> None:
+        with patch.object(FusedJudge, "apart", apart):
+            losses = OBJECTIVES[recipe.objective](recipe, module.generator, module.discriminator, x)
+            for optimiser in optimisers:
+                optimiser.zero_grad()
+            (losses.generator + losses.discriminator).backward()
+            for optimiser in optimisers:
+                optimiser.step()
+
+    ways = {"experts one after the other": Judge.apart, "experts side by side": FusedJudge.apart}
+    seconds = in_turn({name: timing(step, way, items=len(x)) for name, way in ways.items()}, args.rounds)
+    shown = argparse.Namespace(**vars(args) | {"dim": judges.generator["dim"], "batch": recipe.batch_size})
+    return [row_of(name, seconds[name], seconds[next(iter(ways))], shown) for name in ways]
+
+
 TABLES = {
     "training": ("Steps of a training, data included", time_trainings),
     "choices": ("Steps alone, by what is chosen in them", time_choices),
+    "experts": ("Steps of a judge's training, its images corrupted", time_experts),
 }
 
 
@@ -242,7 +269,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000, metavar="N", help="PNG files to train on (%(default)s)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes that decode (%(default)s)")
     parser.add_argument("--compile", action="store_true", help="torch.compile too, which takes a C++ compiler and minutes")
-    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES), help="which to make (both)")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES), help="which to make (all)")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     functorch.donated_buffer = False  # of a compiled backward pass: the discriminator's over x̂ serves two losses

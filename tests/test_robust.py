@@ -11,6 +11,8 @@ import torch
 from conftest import Command
 from gannext import Detector
 from gannext.cli.main import main
+from gannext.detection import JudgeScoring
+from gannext.detection.score import Description
 from gannext.networks import Judge, energies, gaussian_blur
 from gannext.networks.energy import gaussian_blurs
 from gannext.training import RECIPES
@@ -131,6 +133,17 @@ def test_a_judge_takes_any_side_and_sees_the_same_everywhere() -> None:
     with torch.no_grad():
         whole, part = judge(x), judge(x[..., 16:, 16:])
     assert torch.allclose(whole[..., 16:, 16:][..., 72:104, 72:104], part[..., 72:104, 72:104], atol=0.02)
+
+
+def test_a_small_region_weighs_more_than_one_odd_pixel() -> None:
+    logits = torch.full((3, 2, 8, 8), -6.0)
+    logits[1, 0, 0, 0] = 6.0
+    logits[2, 1, :4] = 0.0  # 32 pixels
+    normal, pixel, region = RECIPES["robust-textures"].scoring(torch.empty(0), Description(logits, None, torch.empty)).tolist()
+    assert normal < pixel < region == pytest.approx(np.log(2 + np.exp(-6)))
+    assert JudgeScoring()(torch.empty(0), Description(logits, None, torch.empty)).argmax() == 1  # as files of before say
+    few = Description(logits[..., :2, :2], None, torch.empty)  # an image of fewer pixels
+    assert JudgeScoring(pixels=32)(torch.empty(0), few).shape == (3,)
 
 
 def test_each_expert_learns_from_corruptions_of_its_own() -> None:
