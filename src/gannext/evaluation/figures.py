@@ -8,6 +8,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
+from torchvision.utils import make_grid
 
 from gannext.data import Split
 from gannext.detection import Detector, denormalise
@@ -32,11 +33,9 @@ def overview(detector: Detector, split: Split, path: Path, scores: np.ndarray) -
 
     figure = Figure(figsize=(11, 1.2 + 2.75 * len(groups)), layout="constrained")
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(2.1, 1))[0]
-    grid = left.subplots(3 * len(groups), COLUMNS, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
+    rows = left.subplots(3 * len(groups))
     for index, (kind, images) in enumerate(groups.items()):
-        draw_group(grid[3 * index : 3 * index + 3], kind, images, detector)
+        draw_group(rows[3 * index : 3 * index + 3], kind, images, detector)
     draw_histogram(right.subplots(), detector, split, scores)
 
     save_figure(figure, path)
@@ -56,21 +55,26 @@ def spaced(positions: list[int]) -> list[int]:
 
 
 def draw_group(rows: np.ndarray, kind: str, images: Tensor, detector: Detector) -> None:
-    """Three rows of pictures of one kind."""
+    """Three rows of pictures of one kind, the images' scores and verdicts above them."""
     scores, x_hat = detector.score(images)
     x_hat = denormalise(x_hat).cpu()
     difference = (images.int() - x_hat.int()).abs().to(torch.uint8)
     verdicts = detector.calibration.is_abnormal(scores.double().cpu().numpy())
-    for row, (name, pictures) in enumerate((("input", images), ("reconstruction", x_hat), ("difference", difference))):
-        for axes, picture in zip(rows[row], pictures, strict=False):
-            shown = picture.permute(1, 2, 0).numpy()
-            axes.imshow(shown if shown.shape[-1] == 3 else shown[..., 0], cmap="gray", vmin=0, vmax=255)
-        rows[row][0].set_axis_on()
-        rows[row][0].set(xticks=[], yticks=[])
-        rows[row][0].set_ylabel(f"{kind}\n{name}" if row == 0 else name, fontsize=8)
-    for axes, score, abnormal in zip(rows[0], scores.tolist(), verdicts, strict=False):
-        colour = "tab:red" if abnormal else "tab:green"
-        axes.set_title(f"{score:.3f}\n{'abnormal' if abnormal else 'normal'}", fontsize=7, color=colour, pad=2)
+    gap = max(1, images.shape[-1] // 12)
+    width = images.shape[-1] + gap
+    for axes, (name, pictures) in zip(
+        rows, {"input": images, "reconstruction": x_hat, "difference": difference}.items(), strict=True
+    ):
+        # One picture a row: matplotlib takes longer for sets of axes than for what is in them.
+        axes.imshow(make_grid(pictures, COLUMNS, gap, pad_value=255).permute(1, 2, 0))
+        axes.set(xticks=[], yticks=[], xlim=(0, COLUMNS * width), ylabel=f"{kind}\n{name}" if axes is rows[0] else name)
+        axes.yaxis.label.set_fontsize(8)
+        axes.spines[:].set_visible(False)
+    for column, (score, abnormal) in enumerate(zip(scores.tolist(), verdicts, strict=True)):
+        rows[0].text(
+            gap + (column + 0.5) * width - gap / 2, 0, f"{score:.3f}\n{'abnormal' if abnormal else 'normal'}",
+            fontsize=7, color="tab:red" if abnormal else "tab:green", ha="center", va="bottom",
+        )  # fmt: skip
 
 
 def draw_histogram(axes: Axes, detector: Detector, split: Split, scores: np.ndarray) -> None:
