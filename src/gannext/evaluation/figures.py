@@ -66,7 +66,7 @@ def draw_group(rows: np.ndarray, kind: str, images: Tensor, detector: Detector) 
         rows, {"input": images, "reconstruction": x_hat, "difference": difference}.items(), strict=True
     ):
         # One picture a row: matplotlib takes longer for sets of axes than for what is in them.
-        axes.imshow(make_grid(pictures, COLUMNS, gap, pad_value=255).permute(1, 2, 0))
+        axes.imshow(make_grid(pictures, COLUMNS, gap, pad_value=255).permute(1, 2, 0).numpy())
         axes.set(xticks=[], yticks=[], xlim=(0, COLUMNS * width), ylabel=f"{kind}\n{name}" if axes is rows[0] else name)
         axes.yaxis.label.set_fontsize(8)
         axes.spines[:].set_visible(False)
