@@ -50,19 +50,20 @@ class Judge(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         maps = self._look(x)
-        return self._logits([torch.cat([expert(maps) for expert in self.experts], 1)], x)
+        return self._enlarged(torch.cat([expert(maps) for expert in self.experts], 1), x)
 
     def divided(self, x: Tensor) -> Tensor:
         """Logits (K N, 1, H, W) of images (K N, C, H, W), of which the first N are the first expert's alone, and so on."""
-        return self._logits(self.apart(self._look(x).chunk(len(self.experts))), x)
+        return self._enlarged(torch.cat(self.apart(self._look(x).chunk(len(self.experts)))), x)
 
-    def apart(self, maps: Sequence[Tensor]) -> Sequence[Tensor]:
+    def apart(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Each expert's logits at half the side, (N, 1, h, w), of maps (N, E, h, w) of its own."""
-        return [expert(share) for expert, share in zip(self.experts, maps, strict=True)]
+        return tuple(expert(share) for expert, share in zip(self.experts, maps, strict=True))
 
-    def _logits(self, parts: Sequence[Tensor], x: Tensor) -> Tensor:
-        """Logits at half the side, in some parts of the images x, as those of x's own pixels."""
-        return self.enlarge(torch.cat(list(parts)))[..., : x.shape[-2], : x.shape[-1]]
+    def _enlarged(self, logits: Tensor, x: Tensor) -> Tensor:
+        """Logits at half the side as those of the pixels of images x."""
+        whole: Tensor = self.enlarge(logits)
+        return whole[..., : x.shape[-2], : x.shape[-1]]
 
     def _look(self, x: Tensor) -> Tensor:
         """What the experts see of images, padded so that they can be halved."""

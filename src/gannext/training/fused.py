@@ -122,7 +122,7 @@ class FusedStemOut(nn.Sequential):
 class FusedJudge(Judge):
     """A Judge whose experts learn side by side."""
 
-    def apart(self, maps: Sequence[Tensor]) -> Sequence[Tensor]:
+    def apart(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         if not fusing(self, maps[0]) or torch.get_num_threads() < len(maps):
             return super().apart(maps)
         return side_by_side(self.experts, maps)
