@@ -69,7 +69,6 @@ TRAININGS = {
     "pixels rather than energies": Without(FULL, judge={"energies": cells, "energy_channels": lambda channels: 4 * channels}),
     "thin regions' pixels count like others": Without(FULL, objective={"thinness": alike}),
     "the last weights, not their averages": Without(replace(FULL, averaging=0.0)),
-    "no warm-up": Without(replace(FULL, warm_up=0)),
     "score of the likeliest pixel": Without(replace(FULL, scoring=JudgeScoring())),
 }
 NEAREST = {"scratch": "no lines", "stain": "no `tone`", "hole": "no `flat`", "blur": "no `blur`", "foreign": "no `paste`"}

@@ -43,13 +43,12 @@ def test_it_finds_the_spots_and_shows_them(judged: Path, gannext: Command, parts
     assert found.anomaly_map[mask].mean() > 10 * found.anomaly_map[~mask].mean()
 
 
-def test_the_rate_rises_and_stays_or_falls_and_the_averaged_weights_detect(judged: Path) -> None:
+def test_the_rate_stays_or_rises_and_falls_and_the_averaged_weights_detect(judged: Path) -> None:
     stays, falls = RECIPES["robust-textures"], RECIPES["robust-objects"]
     rates = [falls.learning_rate(step, 200) for step in range(200)]
     assert rates[0] == pytest.approx(falls.lr / falls.warm_up, rel=0.01) and max(rates) < falls.lr
     assert int(np.argmax(rates)) == falls.warm_up - 1 and rates[-1] < 1e-3 * falls.lr
-    assert stays.learning_rate(0, 200) < stays.learning_rate(stays.warm_up, 200) == stays.learning_rate(199, 200) == stays.lr
-    assert RECIPES["published"].learning_rate(0, 5) == RECIPES["published"].learning_rate(4, 5) == 2e-4
+    assert {stays.learning_rate(step, 200) for step in (0, 100, 199)} == {stays.lr}
     with (judged / "metrics.csv").open(newline="") as file:
         logged = [float(row["lr"]) for row in csv.DictReader(file)]
     assert logged[-1] == pytest.approx(stays.lr)

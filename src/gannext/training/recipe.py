@@ -123,7 +123,6 @@ RECIPES: dict[str, Recipe] = {
         generator={"dim": 12, "depths": (1, 1), "bottom": 1, "patch": 4, "scale": 0.1},
         discriminator="judge",
         corruptions=(SPOTS, LINES),
-        warm_up=30,
         averaging=0.995,
     ),
 }
