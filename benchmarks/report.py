@@ -122,7 +122,7 @@ def render(text: str, results: Path) -> str:
                 shown += f"\n\n![The same as a plot](../results/performance/{name}.png)"
         return f"<!-- table {name} -->\n\n{shown}\n\n<!-- end -->"
 
-    return re.sub(r"<!-- table ([\w/]+) -->.*?<!-- end -->", replaced, text, flags=re.DOTALL)
+    return re.sub(r"<!-- table ([\w/-]+) -->.*?<!-- end -->", replaced, text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How fast images are scored: plain eager PyTorch against the Detector and its exported files.
 
-    python benchmarks/scoring.py                                # writes results/performance/scoring.csv and folder.csv
-    python benchmarks/scoring.py --rounds 3 --files 200         # whether it works
+    python benchmarks/scoring.py                                # writes results/performance/RECIPE/scoring.csv and folder.csv
+    python benchmarks/scoring.py --recipes published --rounds 3 --files 200         # whether it works
 
 All contestants of a table have the same networks, weights and images, and are timed in turn. Those of 32 bits must give the
 same scores before they are timed.
@@ -138,20 +138,20 @@ def check(scorers: dict[str, Score], pixels: Pixels) -> None:
             raise ValueError(f"{name} does not compute the same: its scores are off by {error:.1e}")
 
 
-def time_batches(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each recipe, batch size and contestant."""
+def time_batches(recipe: str, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each batch size and contestant."""
     rows: list[dict[str, Any]] = []
-    for recipe, side in NETWORKS.items():
-        detector = make_detector(recipe, side)
-        scorers, cost = contestants(detector, args.threads), macs(detector)
-        print(f"\n{recipe}, {side}x{side}, {cost:,} multiply-accumulates an image")
-        check(scorers, pictures(8, side))
-        for batch in BATCHES:
-            print(f"  batches of {batch}")
-            rows += [
-                {"recipe": recipe, "side": side, "batch": batch, **row, "rounds": args.rounds}
-                for row in time_batch(scorers, pictures(batch, side), cost, args.rounds)
-            ]
+    side = NETWORKS[recipe]
+    detector = make_detector(recipe, side)
+    scorers, cost = contestants(detector, args.threads), macs(detector)
+    print(f"\n{recipe}, {side}x{side}, {cost:,} multiply-accumulates an image")
+    check(scorers, pictures(8, side))
+    for batch in BATCHES:
+        print(f"  batches of {batch}")
+        rows += [
+            {"recipe": recipe, "side": side, "batch": batch, **row, "rounds": args.rounds}
+            for row in time_batch(scorers, pictures(batch, side), cost, args.rounds)
+        ]
     return rows
 
 
@@ -189,24 +189,23 @@ def judge_folder(predictor: Predictor, paths: list[Path]) -> int:
     return sum(1 for _ in predictor.predict_iter(paths))
 
 
-def time_folders(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each recipe and contestant: scoring a folder of PNG files, decoding included."""
-    rows: list[dict[str, Any]] = []
-    for recipe, side in NETWORKS.items():
-        detector = make_detector(recipe, side)
-        print(f"\n{recipe}, {args.files} PNG files")
-        with tempfile.TemporaryDirectory() as folder:
-            paths = write_pictures(Path(folder) / "pictures", args.files, args.file_side or side)
-            timings = {PLAIN: timing(plain_folder, Plain(detector), paths, side, 32, items=len(paths), at_least=0)}
-            for name, predictor in predictors(detector, args.threads).items():
-                timings[name] = timing(judge_folder, predictor, paths, items=len(paths), at_least=0)
-            seconds = in_turn(timings, args.folder_rounds)
-        for name in timings:
-            rate, faster = Spread.of(1 / seconds[name]), Spread.of(seconds[PLAIN] / seconds[name])
-            print(f"  {name:<24} {rate} images/s, {faster} times as fast")
-            row = {"recipe": recipe, "side": side, "files": args.files, "file_side": args.file_side or side, "scorer": name}
-            row |= {**rate.columns("images_per_second"), **faster.columns("times"), "rounds": args.folder_rounds}
-            rows.append(row)
+def time_folder(recipe: str, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each contestant: scoring a folder of PNG files, decoding included."""
+    side = NETWORKS[recipe]
+    detector = make_detector(recipe, side)
+    print(f"\n{recipe}, {args.files} PNG files")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_pictures(Path(folder) / "pictures", args.files, args.file_side or side)
+        timings = {PLAIN: timing(plain_folder, Plain(detector), paths, side, 32, items=len(paths), at_least=0)}
+        for name, predictor in predictors(detector, args.threads).items():
+            timings[name] = timing(judge_folder, predictor, paths, items=len(paths), at_least=0)
+        seconds = in_turn(timings, args.folder_rounds)
+    rows = []
+    for name in timings:
+        rate, faster = Spread.of(1 / seconds[name]), Spread.of(seconds[PLAIN] / seconds[name])
+        print(f"  {name:<24} {rate} images/s, {faster} times as fast")
+        row = {"recipe": recipe, "side": side, "files": args.files, "file_side": args.file_side or side, "scorer": name}
+        rows.append({**row, **rate.columns("images_per_second"), **faster.columns("times"), "rounds": args.folder_rounds})
     return rows
 
 
@@ -216,10 +215,12 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=10_000, metavar="N", help="PNG files of the folder (%(default)s)")
     parser.add_argument("--file-side", type=int, metavar="PIXELS", help="their side (that of the networks)")
     parser.add_argument("--folder-rounds", type=int, default=3, metavar="N", help="how often it is scored (%(default)s)")
+    parser.add_argument("--recipes", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="of which recipes (all)")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    write_table(args.output, "scoring", time_batches(args), args.threads)
-    write_table(args.output, "folder", time_folders(args), args.threads)
+    for recipe in args.recipes:
+        write_table(args.output / recipe, "scoring", time_batches(recipe, args), args.threads)
+        write_table(args.output / recipe, "folder", time_folder(recipe, args), args.threads)
 
 
 if __name__ == "__main__":
