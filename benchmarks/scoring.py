@@ -69,7 +69,7 @@ class Plain:
     def score(self, x: Tensor) -> NDArray[np.float64]:
         """Scores (N,) of images (N, C, H, W) in [-1, 1]."""
         if isinstance(self.scoring, JudgeScoring):  # the reconstruction is not part of the score
-            likeliest = self.discriminator(x).flatten(2).sort(descending=True).values[..., : self.scoring.pixels]
+            likeliest = self.discriminator(x).flatten(2).topk(self.scoring.pixels).values
             scores = (1 + likeliest.mean(2).exp().sum(1)).log()
         elif isinstance(self.scoring, NeighbourScoring):  # whose formula is PyTorch's operations one by one already
             scores = self.scoring(x, describe(self.generator, self.discriminator, x))
