@@ -66,8 +66,9 @@ def test_the_document_has_the_tables_and_the_text(tmp_path: Path) -> None:
     assert report.render(shown, tmp_path) == shown
 
 
-def test_the_document_names_every_table() -> None:
+def test_the_document_has_every_table_as_it_was_measured() -> None:
     text = report.DOCUMENT.read_text(encoding="utf-8")
+    assert report.render(text, measuring.RESULTS) == text and "Not measured yet" not in text
     of_recipes = {f"{recipe}/{name}" for recipe in scoring.NETWORKS for name in ("scoring", "folder")}
     assert all(f"<!-- table {name} -->" in text for name in {*report.TABLES, *of_recipes} - {"scoring", "folder"})
     assert report.power(np.array([1.0, 10.0]), np.array([2.0, 200.0])) == pytest.approx(2)

@@ -49,6 +49,7 @@ def test_the_rate_stays_or_rises_and_falls_and_the_averaged_weights_detect(judge
     assert rates[0] == pytest.approx(falls.lr / falls.warm_up, rel=0.01) and max(rates) < falls.lr
     assert int(np.argmax(rates)) == falls.warm_up - 1 and rates[-1] < 1e-3 * falls.lr
     assert {stays.learning_rate(step, 200) for step in (0, 100, 199)} == {stays.lr}
+    assert RECIPES["published"].learning_rate(0, 5) == RECIPES["published"].learning_rate(4, 5) == 2e-4
     with (judged / "metrics.csv").open(newline="") as file:
         logged = [float(row["lr"]) for row in csv.DictReader(file)]
     assert logged[-1] == pytest.approx(stays.lr)
