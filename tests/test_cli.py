@@ -357,6 +357,27 @@ def test_what_was_judged_before_an_end_is_kept(
     assert len(json.loads((tmp_path / "results.json").read_text())) == 3
 
 
+def test_a_picture_that_vanishes_after_it_was_judged_loses_nothing(
+    detector_file: Path, parts: Path, gannext: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gannext.cli import predict
+
+    shutil.copytree(parts / "test" / "0.normal", tmp_path / "line")
+    gone = sorted((tmp_path / "line").iterdir())[1]
+    decode = predict.decode_image
+
+    def late(path: str, *arguments: object, **options: object) -> object:
+        gone.unlink(missing_ok=True)
+        return decode(path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(predict, "decode_image", late)
+    outcome = gannext("predict", detector_file, tmp_path / "line", "--maps", tmp_path / "maps", "--report", tmp_path / "r.html")
+    assert outcome.code == 0 and outcome.out.count(gone.name) == 1  # its verdict
+    assert outcome.err.count(str(gone)) == 1 and "has no pictures" in outcome.err
+    assert len(json.loads((tmp_path / "maps" / "regions.json").read_text())["images"]) == 19
+    assert f"{gone.name} can no longer be read" in (tmp_path / "r.html").read_text()
+
+
 def test_options_that_would_do_nothing_are_refused(gannext: Command, detector_file: Path, tmp_path: Path) -> None:
     for arguments, words in (
         (["demo", "--budget", 1], "demo textures"),

@@ -24,6 +24,7 @@ from gannext.runtime import (
     BATCH_SIZE,
     ENGINES,
     InputError,
+    Pixels,
     Prediction,
     Predictor,
     as_csv,
@@ -88,85 +89,99 @@ def run(args: argparse.Namespace) -> int:
     adjust(detector, args)
     if detector.calibration.shortfall:
         warn(detector.calibration.shortfall)
-    folder, report = maps_folder(detector, args), report_on(detector, args, len(paths))
-    for place in filter(None, (args.output, args.report)):
-        check_place(place)
-    for place in filter(None, (args.maps, args.reconstructions)):
-        check_folder(place)
+    outputs = Outputs(detector, args, len(paths))
     stream = detector.predict_iter(
         paths,
         batch_size=args.batch_size,
-        reconstruct=bool(args.reconstructions or folder or report),
-        maps=bool(folder or (report and detector.pixel_calibration)),
+        reconstruct=bool(args.reconstructions or outputs.draws),
+        maps=outputs.draws and detector.pixel_calibration is not None,
     )
     rows: list[Prediction] = []
     try:
         for position, row in enumerate(progress(stream, len(paths), "Judging")):
             rows.append(replace(row, reconstruction=None, anomaly_map=None))
-            keep(row, position, detector, args, folder, report)
+            outputs.keep(row, position)
     except BaseException:  # Ctrl-C, or a full disk: what was judged is not lost
         if rows:
             warn(f"stopped after {len(rows)} of {len(paths)} images: these are their results")
             try:
-                deliver(rows, detector, args, folder, report)
+                outputs.deliver(rows)
             except InputError as error:
                 warn(str(error))
         raise
-    deliver(rows, detector, args, folder, report)
+    outputs.deliver(rows)
     failed = sum(row.error is not None for row in rows)
     if failed:
         warn(f"{failed} of {len(rows)} images could not be judged")
     return 1 if failed else 0
 
 
-def keep(
-    row: Prediction,
-    position: int,
-    detector: Predictor,
-    args: argparse.Namespace,
-    folder: "MapsFolder | None",
-    report: "Report | None",
-) -> None:
-    """Writes the pictures of an image that was just judged, and adds it to the report."""
-    if row.reconstruction is not None and args.reconstructions:
-        save_reconstruction(row, args.reconstructions / f"{picture_name(position, row.image)}.png")
-    if folder or report:
-        pixels = None  # decoded once more, rather than kept for a whole batch
-        if row.error is None:
-            pixels = decode_image(row.image, detector.channels, large=detector.tiling is not None)
-        if folder and pixels is not None:
-            folder.add(row, pixels)
-        if report:
-            report.add(row, pixels)
+class Outputs:
+    """What a prediction leaves behind: pictures of each image as it is judged, and the results of all at the end.
 
+    Args:
+        detector: what judges.
+        args: the command's options.
+        count: images that will be judged.
 
-def deliver(
-    rows: Sequence[Prediction],
-    detector: Predictor,
-    args: argparse.Namespace,
-    folder: "MapsFolder | None",
-    report: "Report | None",
-) -> None:
-    """Writes and prints the results; what cannot be written keeps none of the rest from it."""
-    with ExitStack() as steps:  # all are taken, the last one first, and then an error is raised
-        steps.callback(show, WRITERS[args.format](rows).rstrip("\n"))
-        if report:
-            steps.callback(write_report, report, rows, detector, args)
-        if args.output:
-            steps.callback(write_text, args.output, WRITERS[args.output.suffix.lower()[1:]](rows))
-        if folder:
-            steps.callback(folder.finish)
+    Raises:
+        InputError: the detector cannot draw what is asked for, or a place may not be written to.
+    """
 
+    def __init__(self, detector: Predictor, args: argparse.Namespace, count: int) -> None:
+        self.detector, self.args = detector, args
+        self.folder, self.report = maps_folder(detector, args), report_on(detector, args, count)
+        for place in filter(None, (args.output, args.report)):
+            check_place(place)
+        for place in filter(None, (args.maps, args.reconstructions)):
+            check_folder(place)
 
-def write_report(report: "Report", rows: Sequence[Prediction], detector: Predictor, args: argparse.Namespace) -> None:
-    """Writes what `--report` asks for, unless no image could be judged."""
-    from gannext.cli.reporting import footer, settings_of
+    @property
+    def draws(self) -> bool:
+        """Whether the images are drawn beside what was found in them."""
+        return self.folder is not None or self.report is not None
 
-    if all(row.error is not None for row in rows):
-        warn("no image could be judged, so there is nothing to report")
-        return
-    subtitle = f"{len(rows)} images judged by {args.detector} on {time.strftime('%Y-%m-%d')}"
-    report.write(args.report, subtitle, settings_of(detector, args.detector), footer=footer())
+    def keep(self, row: Prediction, position: int) -> None:
+        """Writes the pictures of an image that was just judged, and adds it to the report."""
+        if row.reconstruction is not None and self.args.reconstructions:
+            save_reconstruction(row, self.args.reconstructions / f"{picture_name(position, row.image)}.png")
+        if not self.draws:
+            return
+        pixels = self._decoded(row.image) if row.error is None else None
+        if self.folder and pixels is not None:
+            self.folder.add(row, pixels)
+        if self.report:
+            self.report.add(row, pixels)
+
+    def _decoded(self, image: str) -> Pixels | None:
+        """An image's bytes (H, W, C), decoded once more rather than kept for a whole batch; None where it is gone since."""
+        try:
+            return decode_image(image, self.detector.channels, large=self.detector.tiling is not None)
+        except InputError as error:
+            warn(f"{error}; it was judged, and has no pictures")
+            return None
+
+    def deliver(self, rows: Sequence[Prediction]) -> None:
+        """Writes and prints the results; what cannot be written keeps none of the rest from it."""
+        args = self.args
+        with ExitStack() as steps:  # all are taken, the last one first, and then an error is raised
+            steps.callback(show, WRITERS[args.format](rows).rstrip("\n"))
+            if self.report:
+                steps.callback(self._write_report, self.report, rows)
+            if args.output:
+                steps.callback(write_text, args.output, WRITERS[args.output.suffix.lower()[1:]](rows))
+            if self.folder:
+                steps.callback(self.folder.finish)
+
+    def _write_report(self, report: "Report", rows: Sequence[Prediction]) -> None:
+        """Writes what `--report` asks for, unless no image could be judged."""
+        from gannext.cli.reporting import footer, settings_of
+
+        if all(row.error is not None for row in rows):
+            warn("no image could be judged, so there is nothing to report")
+            return
+        subtitle = f"{len(rows)} images judged by {self.args.detector} on {time.strftime('%Y-%m-%d')}"
+        report.write(self.args.report, subtitle, settings_of(self.detector, self.args.detector), footer=footer())
 
 
 def maps_folder(detector: Predictor, args: argparse.Namespace) -> "MapsFolder | None":
