@@ -63,20 +63,23 @@ def timing(
     return seconds
 
 
-def in_turn(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, NDArray[np.float64]]:
+def in_turn(
+    contestants: Mapping[str, Callable[[], float]], rounds: int, *, warm_up: bool = True
+) -> dict[str, NDArray[np.float64]]:
     """Runs all of them in every round, each time beginning with another one, so that what else the machine does slows all
-    alike; and a round beforehand that does not count.
+    alike.
 
     Args:
         contestants: by name, what gives its own seconds.
         rounds: how many count.
+        warm_up: whether there is one more beforehand, which does not count.
 
     Returns:
         By name, seconds (rounds,).
     """
     names = list(contestants)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(-1, rounds):
+    for turn in range(-1 if warm_up else 0, rounds):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             took = contestants[name]()

@@ -2,13 +2,14 @@
 
 from gannext.data.batches import EpochSampler, make_loader
 from gannext.data.datasets import DATASETS
-from gannext.data.images import FileImages, Images, MemoryImages, read_files
+from gannext.data.images import Cache, FileImages, Images, MemoryImages, read_files
 from gannext.data.masks import read_mask
 from gannext.data.split import DataConfig, Split, find_class, load_split, name_of
 from gannext.data.tiles import TileImages
 
 __all__ = [
     "DATASETS",
+    "Cache",
     "DataConfig",
     "EpochSampler",
     "FileImages",

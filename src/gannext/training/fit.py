@@ -34,6 +34,7 @@ from gannext.detection import (
 )
 from gannext.networks import NetworkConfig
 from gannext.runtime import Calibration, InputError, Tiling, write_atomically
+from gannext.training.allocation import freed_memory_kept
 from gannext.training.callbacks import LAST, EpochLines, MetricsTable, Pictures, SaveOnInterrupt, Throughput
 from gannext.training.cost import training_macs
 from gannext.training.module import GanModule
@@ -162,7 +163,7 @@ def fit(
     check_training(config, split)
     run.mkdir(parents=True, exist_ok=True)
     progress = sys.stdout.isatty() if progress is None else progress
-    with quiet_lightning():
+    with quiet_lightning(), freed_memory_kept():
         seed_everything(config.seed, workers=True, verbose=False)
         module = GanModule(config.networks, config.recipe, steps_of(config, len(split.train)), config.seed)
         batches = Batches(split, config)
