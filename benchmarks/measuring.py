@@ -8,11 +8,14 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +24,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from gannext.runtime import Pixels, write_text
+
+Result = TypeVar("Result")
 
 RESULTS = Path(__file__).parent.parent / "results" / "performance"
 PACKAGES = ("torch", "lightning", "onnxruntime", "openvino", "numpy", "pillow")
@@ -86,6 +91,22 @@ def in_turn(
             if turn >= 0:
                 seconds[name].append(took)
     return {name: np.array(values) for name, values in seconds.items()}
+
+
+@contextmanager
+def apart(names: Iterable[str]) -> Iterator[dict[str, ProcessPoolExecutor]]:
+    """A process for each contestant, with as many threads as this one: no other leaves memory in pieces for it to work in."""
+    threads = (torch.get_num_threads(),)
+    with ExitStack() as processes:
+        yield {
+            name: processes.enter_context(ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, threads))
+            for name in names
+        }
+
+
+def called(process: ProcessPoolExecutor, function: Callable[..., Result], *arguments: object) -> Result:
+    """What a function gives in that process."""
+    return process.submit(function, *arguments).result()
 
 
 def matrix_multiply(dtype: torch.dtype, side: int = 1024) -> Callable[[], float]:

@@ -3,18 +3,18 @@
     python benchmarks/scoring.py                                # writes results/performance/RECIPE/scoring.csv and folder.csv
     python benchmarks/scoring.py --recipes published --rounds 3 --files 200         # whether it works
 
-All contestants of a table have the same networks, weights and images, and are timed in turn. Those of 32 bits must give the
-same scores before they are timed.
+All contestants of a table have the same networks, weights and images, and are timed in turn, each in a process of its own.
+Those of 32 bits must give the same scores before they are timed.
 """
 
 import argparse
 import copy
 import tempfile
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -38,6 +38,8 @@ from gannext.training import RECIPES
 from measuring import (
     Spread,
     add_arguments,
+    apart,
+    called,
     in_turn,
     matrix_multiply,
     pictures,
@@ -49,7 +51,8 @@ from measuring import (
 Score = Callable[[Pixels], NDArray[np.float64]]
 """From bytes (N, H, W, C) at the networks' size to scores (N,)."""
 
-PLAIN = "plain PyTorch"
+PLAIN, DETECTOR, OPENVINO = "plain PyTorch", "Detector", "OpenVINO"
+ENGINES = ("ONNX Runtime", OPENVINO)  # bf16 is for the last one alone
 MULTIPLY = {"fp32": torch.float32, "bf16": torch.bfloat16}
 BATCHES = (32, 128, 1)
 NETWORKS = {"published": 32, "robust-objects": 32, "robust-textures": 64}  # recipes, with the side of their images
@@ -105,34 +108,54 @@ def macs(detector: Detector) -> int:
     return int(counter.get_total_flops() // 2)
 
 
-@cache
-def predictors(detector: Detector, threads: int) -> dict[str, Predictor]:
-    """The detector and its exported files, by name."""
-    examples = pictures(CALIBRATION, detector.size[0], seed=1)
-    found: dict[str, Predictor] = {"Detector": detector}
+def names_of(detector: Detector) -> list[str]:
+    """Everything that scores, plain PyTorch first."""
     useless = {"fp16"} | ({"bf16"} if slow_in_bf16() else set())  # processors compute as in fp32, or more slowly
     precisions = [p for p in precisions_of(detector) if p not in useless]
-    for precision in precisions:
-        for openvino, name in ((False, "ONNX Runtime"), (True, "OpenVINO"))[precision == "bf16" :]:
-            content = export_detector(detector, precision, [examples], openvino=openvino)
-            found[f"{name}, {precision}"] = Exported.of(content, "memory", threads=threads)
-    return found
+    return [PLAIN, DETECTOR, *(f"{engine}, {p}" for p in precisions for engine in ENGINES[p == "bf16" :])]
 
 
-def contestants(detector: Detector, threads: int) -> dict[str, Score]:
-    """Everything that scores, by name."""
-
-    def look(predictor: Predictor) -> Score:
-        return lambda pixels: predictor.look(pixels).scores
-
-    return {PLAIN: Plain(detector), **{name: look(one) for name, one in predictors(detector, threads).items()}}
+Contestant: TypeAlias = tuple[str, str, int]
+"""A recipe, one of its names, and how many threads compute. Each is made in a process of its own, and once."""
 
 
-def check(scorers: dict[str, Score], pixels: Pixels) -> None:
+@cache
+def predictor(contestant: Contestant) -> Predictor:
+    """The Detector, or its exported file."""
+    recipe, name, threads = contestant
+    detector = make_detector(recipe, NETWORKS[recipe])
+    if name == DETECTOR:
+        return detector
+    engine, precision = name.split(", ")
+    examples = pictures(CALIBRATION, NETWORKS[recipe], seed=1)
+    content = export_detector(detector, precision, [examples], openvino=engine == OPENVINO)
+    return Exported.of(content, "memory", threads=threads)
+
+
+@cache
+def scorer(contestant: Contestant) -> Score:
+    """What scores a batch."""
+    recipe, name, _ = contestant
+    if name == PLAIN:
+        return Plain(make_detector(recipe, NETWORKS[recipe]))
+    return lambda pixels: predictor(contestant).look(pixels).scores
+
+
+def scores_of(contestant: Contestant, pixels: Pixels) -> NDArray[np.float64]:
+    """Scores (N,) of a batch."""
+    return scorer(contestant)(pixels)
+
+
+def batch_seconds(contestant: Contestant, pixels: Pixels) -> float:
+    """Seconds an image of a batch."""
+    return timing(scorer(contestant), pixels, items=len(pixels))()
+
+
+def check(scores: Mapping[str, NDArray[np.float64]]) -> None:
     """Raises ValueError where a contestant of 32 bits does not give the plain scores."""
-    expected = scorers[PLAIN](pixels)
-    for name, score in scorers.items():
-        error = float(np.abs(score(pixels) - expected).max() / np.abs(expected).max())
+    expected = scores[PLAIN]
+    for name, found in scores.items():
+        error = float(np.abs(found - expected).max() / np.abs(expected).max())
         print(f"  {name:<24} scores within {error:.1e} of the plain ones")
         if error > ACCURACY and not name.endswith(("bf16", "int8")):
             raise ValueError(f"{name} does not compute the same: its scores are off by {error:.1e}")
@@ -143,26 +166,27 @@ def time_batches(recipe: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     side = NETWORKS[recipe]
     detector = make_detector(recipe, side)
-    scorers, cost = contestants(detector, args.threads), macs(detector)
+    names, cost = names_of(detector), macs(detector)
     print(f"\n{recipe}, {side}x{side}, {cost:,} multiply-accumulates an image")
-    check(scorers, pictures(8, side))
-    for batch in BATCHES:
-        print(f"  batches of {batch}")
-        rows += [
-            {"recipe": recipe, "side": side, "batch": batch, **row, "rounds": args.rounds}
-            for row in time_batch(scorers, pictures(batch, side), cost, args.rounds)
-        ]
+    with apart(names) as processes:
+        calls = {name: partial(called, processes[name]) for name in names}
+        check({name: calls[name](scores_of, (recipe, name, args.threads), pictures(8, side)) for name in names})
+        for batch in BATCHES:
+            print(f"  batches of {batch}")
+            pixels = pictures(batch, side)
+            timings = {name: partial(calls[name], batch_seconds, (recipe, name, args.threads), pixels) for name in names}
+            common = {"recipe": recipe, "side": side, "batch": batch}
+            rows += [{**common, **row, "rounds": args.rounds} for row in time_batch(timings, cost, args.rounds)]
     return rows
 
 
-def time_batch(scorers: dict[str, Score], pixels: Pixels, cost: int, rounds: int) -> list[dict[str, Any]]:
-    """A row for each contestant, scoring one batch of images that cost so many multiply-accumulates each."""
-    timings = {name: timing(score, pixels, items=len(pixels)) for name, score in scorers.items()}
-    kinds = {name: "bf16" if name.endswith("bf16") else "fp32" for name in scorers}
+def time_batch(timings: Mapping[str, Callable[[], float]], cost: int, rounds: int) -> list[dict[str, Any]]:
+    """A row for each contestant; an image costs so many multiply-accumulates."""
+    kinds = {name: "bf16" if name.endswith("bf16") else "fp32" for name in timings}
     multiplies = {kind: matrix_multiply(MULTIPLY[kind]) for kind in set(kinds.values())}
     seconds = in_turn({**timings, **multiplies}, rounds)
     rows = []
-    for name in scorers:
+    for name in timings:
         kind = kinds[name]
         milliseconds, faster = Spread.of(1e3 * seconds[name]), Spread.of(seconds[PLAIN] / seconds[name])
         share, rate = Spread.of(cost * seconds[kind] / seconds[name]), Spread.of(2e-9 / seconds[kind])
@@ -184,6 +208,15 @@ def plain_folder(plain: Plain, paths: Iterable[Path], side: int, batch: int) -> 
     return scored
 
 
+def folder_seconds(contestant: Contestant, paths: list[Path]) -> float:
+    """Seconds a file: by the plain loop, or as `gannext predict` judges them."""
+    recipe, name, _ = contestant
+    if name == PLAIN:
+        plain = Plain(make_detector(recipe, NETWORKS[recipe]))
+        return timing(plain_folder, plain, paths, NETWORKS[recipe], 32, items=len(paths), at_least=0)()
+    return timing(judge_folder, predictor(contestant), paths, items=len(paths), at_least=0)()
+
+
 def judge_folder(predictor: Predictor, paths: list[Path]) -> int:
     """Judges files as `gannext predict` does. Returns their number."""
     return sum(1 for _ in predictor.predict_iter(paths))
@@ -192,21 +225,24 @@ def judge_folder(predictor: Predictor, paths: list[Path]) -> int:
 def time_folder(recipe: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each contestant: scoring a folder of PNG files, decoding included."""
     side = NETWORKS[recipe]
-    detector = make_detector(recipe, side)
+    names = names_of(make_detector(recipe, side))
     print(f"\n{recipe}, {args.files} PNG files")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, apart(names) as processes:
         paths = write_pictures(Path(folder) / "pictures", args.files, args.file_side or side)
-        timings = {PLAIN: timing(plain_folder, Plain(detector), paths, side, 32, items=len(paths), at_least=0)}
-        for name, predictor in predictors(detector, args.threads).items():
-            timings[name] = timing(judge_folder, predictor, paths, items=len(paths), at_least=0)
+        timings = {
+            name: partial(called, processes[name], folder_seconds, (recipe, name, args.threads), paths) for name in names
+        }
         seconds = in_turn(timings, args.folder_rounds)
     rows = []
-    for name in timings:
+    for name in names:
         rate, faster = Spread.of(1 / seconds[name]), Spread.of(seconds[PLAIN] / seconds[name])
         print(f"  {name:<24} {rate} images/s, {faster} times as fast")
         row = {"recipe": recipe, "side": side, "files": args.files, "file_side": args.file_side or side, "scorer": name}
         rows.append({**row, **rate.columns("images_per_second"), **faster.columns("times"), "rounds": args.folder_rounds})
     return rows
+
+
+TABLES = {"scoring": time_batches, "folder": time_folder}
 
 
 def main() -> None:
@@ -216,11 +252,12 @@ def main() -> None:
     parser.add_argument("--file-side", type=int, metavar="PIXELS", help="their side (that of the networks)")
     parser.add_argument("--folder-rounds", type=int, default=3, metavar="N", help="how often it is scored (%(default)s)")
     parser.add_argument("--recipes", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="of which recipes (all)")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES), help="which to make (all)")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     for recipe in args.recipes:
-        write_table(args.output / recipe, "scoring", time_batches(recipe, args), args.threads)
-        write_table(args.output / recipe, "folder", time_folder(recipe, args), args.threads)
+        for table in args.tables:
+            write_table(args.output / recipe, table, TABLES[table](recipe, args), args.threads)
 
 
 if __name__ == "__main__":

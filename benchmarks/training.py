@@ -9,11 +9,9 @@ the ends of two steps.
 """
 
 import argparse
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +34,7 @@ from gannext.training import RECIPES, TrainConfig, fit
 from gannext.training.fused import FusedJudge, fuse
 from gannext.training.module import GanModule
 from gannext.training.objective import OBJECTIVES
-from measuring import Spread, add_arguments, in_turn, pictures, timing, write_pictures, write_table
+from measuring import Spread, add_arguments, apart, called, in_turn, pictures, timing, write_pictures, write_table
 
 PLAIN = "plain PyTorch"
 SPARING = "plain PyTorch, no pass for nothing"
@@ -138,12 +136,10 @@ RUNS: dict[str, Callable[[NetworkConfig, argparse.Namespace, list[Path]], float]
 }
 
 
-def in_a_process(name: str, *arguments: Any) -> float:
-    """A run in a process of its own, whose memory no other has left in pieces."""
-    with ProcessPoolExecutor(
-        1, multiprocessing.get_context("spawn"), torch.set_num_threads, (torch.get_num_threads(),)
-    ) as alone:
-        return alone.submit(RUNS[name], *arguments).result()
+def alone(name: str, *arguments: Any) -> float:
+    """A run in a new process."""
+    with apart([name]) as processes:
+        return called(processes[name], RUNS[name], *arguments)
 
 
 def time_trainings(networks: NetworkConfig, args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -151,9 +147,7 @@ def time_trainings(networks: NetworkConfig, args: argparse.Namespace) -> list[di
     names = [name for name in RUNS if not ("bf16" in name and slow_in_bf16())]
     with tempfile.TemporaryDirectory() as folder:
         paths = write_pictures(Path(folder) / "pictures", args.images, SIDE)
-        seconds = in_turn(
-            {name: partial(in_a_process, name, networks, args, paths) for name in names}, args.rounds, warm_up=False
-        )
+        seconds = in_turn({name: partial(alone, name, networks, args, paths) for name in names}, args.rounds, warm_up=False)
     return [row_of(name, seconds[name], seconds[PLAIN], args) for name in names]
 
 
