@@ -196,7 +196,7 @@ def time_batch(timings: Mapping[str, Callable[[], float]], cost: int, rounds: in
     return rows
 
 
-def plain_folder(plain: Plain, paths: Iterable[Path], side: int, batch: int) -> int:
+def plain_folder(plain: Score, paths: Iterable[Path], side: int, batch: int) -> int:
     """Scores files as a plain loop does: each decoded, then the batch scored. Returns their number."""
     waiting, scored = iter(paths), 0
     while some := list(islice(waiting, batch)):
@@ -212,8 +212,7 @@ def folder_seconds(contestant: Contestant, paths: list[Path]) -> float:
     """Seconds a file: by the plain loop, or as `gannext predict` judges them."""
     recipe, name, _ = contestant
     if name == PLAIN:
-        plain = Plain(make_detector(recipe, NETWORKS[recipe]))
-        return timing(plain_folder, plain, paths, NETWORKS[recipe], 32, items=len(paths), at_least=0)()
+        return timing(plain_folder, scorer(contestant), paths, NETWORKS[recipe], 32, items=len(paths), at_least=0)()
     return timing(judge_folder, predictor(contestant), paths, items=len(paths), at_least=0)()
 
 

@@ -43,6 +43,9 @@ def test_contestants_take_turns() -> None:
 
     seconds = measuring.in_turn({name: lambda name=name: contestant(name) for name in "ab"}, rounds=2)  # type: ignore[misc]
     assert "".join(calls) == "baabba" and seconds["a"].tolist() == [3.0, 6.0] and seconds["b"].tolist() == [4.0, 5.0]
+    calls.clear()
+    measuring.in_turn({"a": lambda: contestant("a")}, rounds=1, warm_up=False)
+    assert calls == ["a"]
     assert measuring.Spread.of([1, 2, 3, 4, 5]) == measuring.Spread(3, 2, 4)
 
 

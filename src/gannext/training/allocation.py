@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 LARGEST = 1 << 30  # bytes
-USUAL = {M_MMAP_THRESHOLD: 32 << 20, M_TRIM_THRESHOLD: 64 << 20}  # where glibc's own adjustment ends
+USUAL_MMAP, USUAL_TRIM = 32 << 20, 64 << 20  # bytes, where glibc's own adjustment ends
 
 
 @contextmanager
@@ -22,11 +22,13 @@ def freed_memory_kept() -> Iterator[None]:
         yield
         return
     assert libc is not None
-    for name in USUAL:
-        libc.mallopt(name, LARGEST)
+    # Before 2.35 glibc refuses more than the usual. Left unset, it would stay at 128 KiB, as it is adjusted no longer.
+    if not libc.mallopt(M_MMAP_THRESHOLD, LARGEST):
+        libc.mallopt(M_MMAP_THRESHOLD, USUAL_MMAP)
+    libc.mallopt(M_TRIM_THRESHOLD, LARGEST)
     try:
         yield
     finally:
-        for name, usual in USUAL.items():
-            libc.mallopt(name, usual)
+        libc.mallopt(M_MMAP_THRESHOLD, USUAL_MMAP)
+        libc.mallopt(M_TRIM_THRESHOLD, USUAL_TRIM)
         libc.malloc_trim(0)

@@ -38,7 +38,7 @@ def fusing(module: nn.Module, x: Tensor) -> bool:
 
 
 def without_autocast() -> torch.autocast:
-    """Products of weights keep their precision under autocast; they are rounded once, as weights are."""
+    """Within it operations compute in their arguments' types: products of weights are rounded once, as weights are."""
     return torch.autocast("cpu", enabled=False)
 
 
