@@ -1,14 +1,16 @@
-"""Networks for inference: what only training needs is folded into the convolutions, exactly."""
+"""Networks for inference: what only training needs is folded into the convolutions, exactly, and what engines compute slowly
+is said in another way."""
 
 import copy
 from itertools import pairwise
 from typing import TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from gannext.networks import Block, Downsample, GanNeXt, Upsample
+from gannext.networks import Block, Discriminator, Downsample, GanNeXt, Upsample
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 Convolution: TypeAlias = nn.Conv2d | nn.ConvTranspose2d
@@ -16,8 +18,9 @@ Convolution: TypeAlias = nn.Conv2d | nn.ConvTranspose2d
 
 def folded(network: nn.Module) -> nn.Module:
     """A copy, in evaluation mode, with every batch norm folded into the convolution before it, every layer scale into its
-    block's last convolution, and every pointwise convolution into the one before it where nothing comes between. It
-    computes the same function; only rounding differs.
+    block's last convolution, and every pointwise convolution into the one before it where nothing comes between. What
+    then remains of transposed convolutions, the smallest maps and the discriminator's features are matrix products under
+    another name, and done as such. It computes the same function; only rounding differs.
 
     In all networks here a batch norm that stands right after a convolution among a module's children follows it in the
     forward pass too.
@@ -37,10 +40,13 @@ def folded(network: nn.Module) -> nn.Module:
                 setattr(module, name, FoldedDownsample(child))
             elif isinstance(child, Upsample):
                 setattr(module, name, FoldedUpsample(child))
+            elif isinstance(module, Discriminator) and child is module.to_features:
+                setattr(module, name, WholeMap(module.to_features))
         if isinstance(module, GanNeXt):
             enlarge, mix = module.stem_out
             assert isinstance(enlarge, nn.ConvTranspose2d) and isinstance(mix, nn.Conv2d)
-            module.stem_out = nn.Sequential(in_place_of(enlarge, *composed(enlarge, mix.weight, mix.bias)))
+            module.stem_out = nn.Sequential(Enlarge(*composed(enlarge, mix.weight, mix.bias)))
+            module.bottom = nn.Sequential(*map(TallBlock, module.bottom))
     return network.to(memory_format=torch.channels_last)
 
 
@@ -71,10 +77,54 @@ class FoldedUpsample(nn.Module):
     def __init__(self, up: Upsample) -> None:
         super().__init__()
         weight, bias, for_skip = parted(up.up, up.merge)
-        self.up, self.project = in_place_of(up.up, weight, bias), pointwise(for_skip)
+        self.up, self.project = Enlarge(weight, bias), pointwise(for_skip)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         return self.up(x) + self.project(skip)
+
+
+class Enlarge(nn.Module):
+    """A transposed convolution whose stride is its kernel's side k, as a pointwise one of k² times the channels, each of which
+    then goes to its pixel (Shi et al., CVPR 2016): engines take two to five times as long for the former.
+
+    Args:
+        weight, bias: of the transposed convolution, (I, P, k, k) and (P,).
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.side = weight.shape[-1]
+        self.conv = pointwise(weight.flatten(1).T[..., None, None], bias.repeat_interleave(self.side**2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.conv(x), self.side)
+
+
+class TallBlock(nn.Module):
+    """A Block whose pointwise layers see all images as one, one above the other: a map of 2x2 pixels is too small for
+    an engine's blocks, which never reach across images."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        assert isinstance(block, Block) and block.scale is None
+        self.depthwise, self.norm, self.expand, self.project = block.depthwise, block.norm, block.expand, block.project
+
+    def forward(self, x: Tensor) -> Tensor:
+        count, channels, height, width = x.shape
+        y = self.norm(self.depthwise(x)).permute(0, 2, 3, 1).reshape(1, count * height, width, channels)
+        y = self.project(F.gelu(self.expand(y.permute(0, 3, 1, 2)))).permute(0, 2, 3, 1)
+        return x + y.reshape(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+class WholeMap(nn.Module):
+    """A convolution that takes a whole map and leaves one pixel, as a matrix product: (N, I, h, w) -> (N, O, 1, 1)."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(conv.weight.flatten(1), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.flatten(1), self.weight)[..., None, None]
 
 
 def parted(conv: Convolution, merge: nn.Conv2d) -> tuple[Tensor, Tensor, Tensor]:
@@ -93,7 +143,7 @@ def composed(conv: Convolution, weight: Tensor, bias: Tensor | None) -> tuple[Te
     return torch.einsum(products, mix, conv.weight), mix @ conv.bias + bias
 
 
-def in_place_of(conv: Convolution, weight: Tensor, bias: Tensor) -> Convolution:
+def in_place_of(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
     """A convolution like another, of that weight and bias (P,)."""
     other = copy.deepcopy(conv)
     other.weight, other.bias = nn.Parameter(weight, requires_grad=False), nn.Parameter(bias, requires_grad=False)
@@ -101,8 +151,10 @@ def in_place_of(conv: Convolution, weight: Tensor, bias: Tensor) -> Convolution:
     return other
 
 
-def pointwise(weight: Tensor) -> nn.Conv2d:
-    """A pointwise convolution of that weight (O, I, 1, 1), without a bias."""
-    conv = nn.utils.skip_init(nn.Conv2d, weight.shape[1], weight.shape[0], 1, bias=False, device=weight.device)
+def pointwise(weight: Tensor, bias: Tensor | None = None) -> nn.Conv2d:
+    """A pointwise convolution of that weight (O, I, 1, 1) and bias (O,)."""
+    conv = nn.utils.skip_init(nn.Conv2d, weight.shape[1], weight.shape[0], 1, bias=bias is not None, device=weight.device)
     conv.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
+    if bias is not None:
+        conv.bias = nn.Parameter(bias, requires_grad=False)
     return conv

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 SMALLEST = 16  # numbers that a constant has at least to be worth halving
+LAST_LAYER = "generator.stem_out."  # of a folded GanNeXt: its channels are a patch's pixels
 
 
 def halve_weights(model: "ModelProto") -> None:
@@ -99,7 +100,7 @@ def kept_whole(model: "ModelProto", channels: int) -> list[str]:
         if is_conv and not name.startswith(("generator.", "discriminator.")):
             return True  # a fixed filter
         groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-        return is_conv and groups == 1 and channels in shape[:2]
+        return is_conv and groups == 1 and (channels in shape[:2] or name.startswith(LAST_LAYER))
 
     linear = [node for node in model.graph.node if node.op_type in ("Conv", "MatMul", "Gemm")]
     return [node.name for node in linear if stays(node)]
