@@ -25,8 +25,13 @@ Row: TypeAlias = dict[str, str]
 
 def spread(row: Row, name: str) -> str:
     """A median with its quartiles."""
-    median, low, high = (f"{float(row[name + end]):.3g}" for end in ("", "_low", "_high"))
+    median, low, high = (number(float(row[name + end])) for end in ("", "_low", "_high"))
     return f"{median} ({low} to {high})"
+
+
+def number(value: float) -> str:
+    """Three digits of a number, or all those before the point."""
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def table(header: tuple[str, ...], lines: Iterator[tuple[object, ...]]) -> str:

@@ -1,6 +1,6 @@
 """Devices by name, checked before anything is computed on them."""
 
-import time
+import timeit
 
 import torch
 
@@ -32,13 +32,11 @@ def find_device(name: str | torch.device) -> torch.device:
 def slow_in_bf16(side: int = 384) -> bool:
     """Whether the processor takes much longer over bfloat16 than over 32 bits: without instructions for it, some ten times.
 
-    No flag says so on every kind of processor; the product of two matrices of that side does, in milliseconds.
+    No flag says so on every kind of processor; the product of two matrices of that side does, in milliseconds: the quickest of
+    a few, as any one of them may have been interrupted.
     """
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
         a = torch.ones(side, side, dtype=dtype)
-        a @ a  # what is done once
-        start = time.perf_counter()
-        a @ a
-        seconds[dtype] = time.perf_counter() - start
+        seconds[dtype] = min(timeit.repeat("a @ a", globals={"a": a}, number=1, repeat=6))
     return seconds[torch.bfloat16] > 2 * seconds[torch.float32]
