@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -252,6 +253,11 @@ def test_what_a_lower_precision_costs_is_measured(
     assert np.abs(scores[0] / scores[1] - 1).max() < 0.1
     if ending == "onnx":
         assert path.stat().st_size < exported_file.stat().st_size
+    if (precision, ending) == ("int8", "onnx"):  # images enter and leave the networks whole
+        layers = ("generator.stem_in.", "generator.stem_out.", "discriminator.body.0.", "generator.bottom.")
+        names = [tensor.name for tensor in onnx.load(path).graph.initializer if tensor.name.startswith(layers)]
+        short = {name.split(".weight")[0] for name in names if name.endswith(".weight_quantized")}
+        assert short and all(name.startswith("generator.bottom.") for name in short)
 
 
 @pytest.mark.usefixtures("traced_once")
