@@ -155,6 +155,18 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert outcome.err.count("\n") == 1 and "Traceback" not in outcome.err
 
 
+def test_large_images_are_not_shrunk_in_silence(gannext: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "large"
+    folder.mkdir()
+    for i in range(60):
+        picture(i, side=90).save(folder / f"{i:03d}.png")
+    options = ("train", "--data-root", folder, "--epochs", 1, "--batch-size", 10, *SMALL, "--output", tmp_path)
+    for size, noted in (((), True), (("--image-size", 32), False)):
+        outcome = gannext(*options, *size)
+        assert outcome.code == 0, outcome.err
+        assert ("90x90, are shrunk to 32x32" in outcome.err and "--image-size" in outcome.err) is noted, outcome.err
+
+
 def test_bad_folders(gannext: Command, parts: Path, tmp_path: Path) -> None:
     cases: list[tuple[list[object], str]] = []
     (tmp_path / "empty" / "train" / "good").mkdir(parents=True)

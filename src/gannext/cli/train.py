@@ -29,7 +29,7 @@ from gannext.cli.options import (
     weight,
 )
 from gannext.cli.runs import LAST_RUN, RUN_OF_OTHER_RANKS, as_yaml, find_run, make_folder, new_run, resumed_arguments
-from gannext.runtime import InputError, write_text
+from gannext.runtime import InputError, image_size, write_text
 
 if TYPE_CHECKING:
     from gannext.data import Images, Split
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gannext.training import Recipe
 
 INTERRUPTED = 130  # what a shell calls a program that Ctrl-C ended
+LARGE = 2  # images of more than so many times the default side lose what one may look for
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -189,6 +190,8 @@ def run(args: Options) -> int:
         raise InputError(NO_TILES)
     split = load_split(data)
     report_split(args.dataset, split)
+    if args.image_size is DEFAULT_SIZE:
+        warn_of_shrinking(split.train)
     recipe = recipe_of(args, split.train)
     networks = network_config(args, recipe.networks)
     if args.protocol == "published" and isinstance(recipe.scoring, Neighbours):
@@ -283,6 +286,17 @@ def device_of(args: argparse.Namespace) -> tuple[str, int | list[int]]:
     if args.gpu_ids is not None:
         return ("cuda", args.gpu_ids) if args.gpu_ids else ("cpu", args.devices)
     return ("cuda" if args.device == "gpu" else args.device), args.devices
+
+
+def warn_of_shrinking(images: "Images") -> None:
+    """Says so where files are several times as large as the size that nobody asked for: what is small vanishes then."""
+    first = images.source(0) if len(images) else None
+    if isinstance(first, Path) and min(sides := image_size(first)) > LARGE * min(DEFAULT_SIZE):
+        (height, width), (rows, columns) = sides, DEFAULT_SIZE
+        warn(
+            f"images such as {first}, {height}x{width}, are shrunk to {rows}x{columns}, and small defects vanish: "
+            "pass --image-size, or --tile for large pictures"
+        )
 
 
 def report_split(dataset: str, split: "Split") -> None:
