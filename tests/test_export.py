@@ -254,7 +254,8 @@ def test_what_a_lower_precision_costs_is_measured(
     if ending == "onnx":
         assert path.stat().st_size < exported_file.stat().st_size
     if (precision, ending) == ("int8", "onnx"):  # images enter and leave the networks whole
-        layers = ("generator.stem_in.", "generator.stem_out.", "discriminator.body.0.", "generator.bottom.")
+        parts_of_it = ("stem_in.", "ups.0.up.", "stem_out.", "bottom.")
+        layers = ("discriminator.body.0.", *(f"generator.{part}" for part in parts_of_it))
         names = [tensor.name for tensor in onnx.load(path).graph.initializer if tensor.name.startswith(layers)]
         short = {name.split(".weight")[0] for name in names if name.endswith(".weight_quantized")}
         assert short and all(name.startswith("generator.bottom.") for name in short)

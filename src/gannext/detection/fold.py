@@ -94,10 +94,10 @@ class Enlarge(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
         self.side = weight.shape[-1]
-        self.conv = pointwise(weight.flatten(1).T[..., None, None], bias.repeat_interleave(self.side**2))
+        self.to_pixels = pointwise(weight.flatten(1).T[..., None, None], bias.repeat_interleave(self.side**2))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.conv(x), self.side)
+        return F.pixel_shuffle(self.to_pixels(x), self.side)
 
 
 class TallBlock(nn.Module):

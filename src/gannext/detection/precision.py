@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 SMALLEST = 16  # numbers that a constant has at least to be worth halving
-LAST_LAYER = "generator.stem_out."  # of a folded GanNeXt: its channels are a patch's pixels
+ENLARGING = ".to_pixels."  # of folded networks: the layers that make maps larger, the last of which makes an image
 
 
 def halve_weights(model: "ModelProto") -> None:
@@ -38,8 +38,8 @@ def halve_weights(model: "ModelProto") -> None:
 def quantise(model: "ModelProto", images: Iterable[Pixels], channels: int) -> "ModelProto":
     """A graph whose networks' convolutions and linear layers compute with 8-bit numbers, each of a range that the images show.
 
-    Those that take in an image or give one out stay as they are: the score is a small difference between images. So do a
-    score's own filters and memory, where small differences count too.
+    Those that take in an image or give one out stay as they are: the score is a small difference between images. So do those
+    that make a map larger, which in 8 bits cost 0.003 of a digits detector's AUROC, and a score's own filters and memory.
 
     Args:
         model: the graph in 32 bits.
@@ -100,7 +100,7 @@ def kept_whole(model: "ModelProto", channels: int) -> list[str]:
         if is_conv and not name.startswith(("generator.", "discriminator.")):
             return True  # a fixed filter
         groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-        return is_conv and groups == 1 and (channels in shape[:2] or name.startswith(LAST_LAYER))
+        return is_conv and groups == 1 and (channels in shape[:2] or ENLARGING in name)
 
     linear = [node for node in model.graph.node if node.op_type in ("Conv", "MatMul", "Gemm")]
     return [node.name for node in linear if stays(node)]
