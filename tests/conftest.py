@@ -2,6 +2,7 @@
 
 import copy
 import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ torch.set_num_threads(1)
 
 TINY_NETWORKS = ("--dim", "4", "--depths", "1,1", "--bottom", "1", "--ndf", "8", "--nz", "10", "--device", "cpu")
 SMALL = ("--recipe", "published", *TINY_NETWORKS)
+ROOT = Path(__file__).parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,6 +66,13 @@ def picture(seed: int, spot: bool = False, side: int = 32) -> Image.Image:
         y, x = rng.integers(4, side - 12, 2)
         values[y : y + 8, x : x + 8] = 255
     return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+
+def shell(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program in the project's root."""
+    return subprocess.run(
+        [str(a) for a in arguments], capture_output=True, text=True, cwd=ROOT, env={**os.environ, **env}, check=False
+    )
 
 
 def write_pictures(folder: Path, count: int, first: int = 0, spot: bool = False) -> None:

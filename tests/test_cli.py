@@ -1,8 +1,5 @@
 """The command line: help, options, YAML, results, the original's commands, and every kind of bad input."""
 
-import csv
-import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,20 +9,11 @@ import pytest
 import torch
 import yaml
 
-from conftest import SMALL, TINY_NETWORKS, Command, picture, write_pictures
+from conftest import ROOT, SMALL, TINY_NETWORKS, Command, picture, shell, write_pictures
 from gannext import Detector
 from gannext.cli.main import COMMANDS, run_command
 from gannext.data import DATASETS
-from gannext.runtime import InputError
 from test_data import write_cifar10, write_idx
-
-ROOT = Path(__file__).parent.parent
-
-
-def shell(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(a) for a in arguments], capture_output=True, text=True, cwd=ROOT, env={**os.environ, **env}, check=False
-    )
 
 
 def test_help_of_everything(gannext: Command) -> None:
@@ -209,30 +197,6 @@ def test_normal_images_alone_train_and_calibrate(gannext: Command, tmp_path: Pat
     assert outcome.code == 2 and "no images to test on" in outcome.err
 
 
-def test_predict_prints_and_writes_every_format(detector_file: Path, gannext: Command, tmp_path: Path) -> None:
-    folder = tmp_path / "new"
-    write_pictures(folder, 3)
-    picture(9, spot=True).save(folder / "spot.png")
-    (folder / "z.png").write_bytes(b"broken")
-    table = gannext("predict", detector_file, folder)
-    assert table.code == 1 and "1 of 5 images could not be judged" in table.err and "error: " in table.out
-    lines = table.out.splitlines()
-    assert len(lines) == 6 and "spot.png" in lines[4] and lines[4].endswith("abnormal") and lines[1].endswith(" normal")
-
-    saved = gannext("predict", detector_file, folder, "--output", tmp_path / "r.csv", "--format", "json",
-                    "--reconstructions", tmp_path / "pictures", "--batch-size", 2)  # fmt: skip
-    with (tmp_path / "r.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    printed = json.loads(saved.out)
-    assert [r["verdict"] for r in rows] == [r["verdict"] for r in printed] == ["normal"] * 3 + ["abnormal", "error"]
-    assert float(rows[0]["score"]) == printed[0]["score"] and 0 < float(rows[3]["p_value"]) <= 0.05
-    assert len(list((tmp_path / "pictures").iterdir())) == 4
-
-    strict = gannext("predict", detector_file, folder / "spot.png", "--fpr", 0.001)
-    assert strict.code == 0 and "cannot promise" in strict.err
-    assert gannext("predict", detector_file, folder, "--output", "r.xls").code == 2
-
-
 @pytest.mark.parametrize("model", ["skipganomaly", "ganomaly", "anotrans"])
 def test_the_peers_train_and_predict_by_the_same_commands(model: str, gannext: Command, parts: Path, tmp_path: Path) -> None:
     options = ["--data-root", parts, "--model", model, "--dim", 8, "--ndf", 8, "--batch-size", 16, "--epochs", 1]
@@ -310,84 +274,6 @@ def test_resuming_takes_an_option_that_is_given_at_its_default(parts: Path, gann
     assert Detector.load(next(tmp_path.rglob("detector.gannext"))).calibration.fpr == 0.05
     outcome = gannext("train", *options, "--resume", "--devices", 2)
     assert outcome.code == 2 and "trained on 1 devices, not 2" in outcome.err
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
-def test_no_name_of_a_file_loses_the_results(detector_file: Path, tmp_path: Path) -> None:
-    """One of bytes that are no text, one that the terminal cannot print, one almost too long; and a reader that has gone."""
-    (tmp_path / "new").mkdir()
-    for name in (b"lat\xfcn.png", "日本語.png".encode(), b"x" * 250 + b".png"):
-        picture(1).save(tmp_path / "one.png")
-        (tmp_path / "one.png").rename(tmp_path / "new" / os.fsdecode(name))
-    command = f"{sys.executable} -m gannext.cli.main predict {detector_file} {tmp_path / 'new'}"
-    options = f"--output {tmp_path / 'results.csv'} --reconstructions {tmp_path / 'r'} --report {tmp_path / 'r.html'}"
-    done = shell("bash", "-c", f"{command} {options} | head -c 5", PYTHONIOENCODING="cp1252")
-    assert done.returncode == 0 and done.stdout == "image" and not done.stderr, done.stderr
-    text = (tmp_path / "results.csv").read_text(encoding="utf-8")
-    assert text.count(",normal,") == 3 and "日本語" in text and "lat\\udcfcn" in text
-    assert len(list((tmp_path / "r").iterdir())) == 3 and (tmp_path / "r.html").exists()
-    (tmp_path / "new" / "broken.png").touch()
-    done = shell("bash", "-o", "pipefail", "-c", f"{command} | true")
-    assert done.returncode == 1 and "1 of 4 images could not be judged" in done.stderr  # though nobody read on
-
-
-def test_places_that_cannot_be_written_are_refused_before_anything_is_judged(
-    detector_file: Path, parts: Path, gannext: Command, tmp_path: Path
-) -> None:
-    (tmp_path / "file").touch()
-    for option, place in (("--output", tmp_path / "file" / "x.csv"), ("--report", tmp_path), ("--maps", tmp_path / "file"),
-                          ("--reconstructions", tmp_path / "file" / "x")):  # fmt: skip
-        outcome = gannext("predict", detector_file, parts / "test" / "0.normal", option, place)
-        assert outcome.code == 2 and not outcome.out and outcome.err.count("\n") == 1 and str(place) in outcome.err
-
-
-def test_what_was_judged_before_an_end_is_kept(
-    detector_file: Path, parts: Path, gannext: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from gannext.inspection import MapsFolder
-
-    add = MapsFolder.add
-
-    def third_stops(self: MapsFolder, *arguments: object) -> None:
-        if len(self.images) == 2:
-            raise KeyboardInterrupt
-        add(self, *arguments)  # type: ignore[arg-type]
-
-    def full(self: MapsFolder) -> None:
-        raise InputError("the disk is full")
-
-    monkeypatch.setattr(MapsFolder, "add", third_stops)
-    options = ("--maps", tmp_path / "maps", "--output", tmp_path / "results.json")
-    outcome = gannext("predict", detector_file, parts / "test" / "0.normal", *options)
-    assert outcome.code == 130 and "stopped after 3 of 20 images" in outcome.err
-    assert len(json.loads((tmp_path / "results.json").read_text())) == 3 and outcome.out.count("0.normal") == 3
-    assert len(json.loads((tmp_path / "maps" / "regions.json").read_text())["images"]) == 2
-    monkeypatch.setattr(MapsFolder, "finish", full)
-    (tmp_path / "results.json").unlink()
-    outcome = gannext("predict", detector_file, parts / "test" / "0.normal", *options)
-    assert outcome.code == 130 and "the disk is full" in outcome.err and outcome.out.count("0.normal") == 3
-    assert len(json.loads((tmp_path / "results.json").read_text())) == 3
-
-
-def test_a_picture_that_vanishes_after_it_was_judged_loses_nothing(
-    detector_file: Path, parts: Path, gannext: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from gannext.cli import predict
-
-    shutil.copytree(parts / "test" / "0.normal", tmp_path / "line")
-    gone = sorted((tmp_path / "line").iterdir())[1]
-    decode = predict.decode_image
-
-    def late(path: str, *arguments: object, **options: object) -> object:
-        gone.unlink(missing_ok=True)
-        return decode(path, *arguments, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(predict, "decode_image", late)
-    outcome = gannext("predict", detector_file, tmp_path / "line", "--maps", tmp_path / "maps", "--report", tmp_path / "r.html")
-    assert outcome.code == 0 and outcome.out.count(gone.name) == 1  # its verdict
-    assert outcome.err.count(str(gone)) == 1 and "has no pictures" in outcome.err
-    assert len(json.loads((tmp_path / "maps" / "regions.json").read_text())["images"]) == 19
-    assert f"{gone.name} can no longer be read" in (tmp_path / "r.html").read_text()
 
 
 def test_options_that_would_do_nothing_are_refused(gannext: Command, detector_file: Path, tmp_path: Path) -> None:
