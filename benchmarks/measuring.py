@@ -32,6 +32,11 @@ PACKAGES = ("torch", "lightning", "onnxruntime", "openvino", "numpy", "pillow")
 LONG_ENOUGH = 0.2  # seconds; what is faster is repeated until then
 
 
+def number(value: float) -> str:
+    """Three digits of a number, or all those before the point."""
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
 @dataclass(frozen=True)
 class Spread:
     """A median and its quartiles."""
@@ -46,7 +51,7 @@ class Spread:
         return cls(float(median), float(low), float(high))
 
     def __str__(self) -> str:
-        return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g})"
+        return f"{number(self.median)} ({number(self.low)} to {number(self.high)})"
 
     def columns(self, name: str) -> dict[str, str]:
         """Three columns of a table: name, name_low, name_high."""

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 
 from gannext.runtime import write_text
-from measuring import RESULTS
+from measuring import RESULTS, number
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 Row: TypeAlias = dict[str, str]
@@ -27,11 +27,6 @@ def spread(row: Row, name: str) -> str:
     """A median with its quartiles."""
     median, low, high = (number(float(row[name + end])) for end in ("", "_low", "_high"))
     return f"{median} ({low} to {high})"
-
-
-def number(value: float) -> str:
-    """Three digits of a number, or all those before the point."""
-    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def table(header: tuple[str, ...], lines: Iterator[tuple[object, ...]]) -> str:
