@@ -70,9 +70,12 @@ NETWORKS = {
 }
 
 
+@pytest.mark.parametrize("slow_products", [False, True])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_networks_train_as_they_are_written(name: str) -> None:
-    """The parts as they are trained give what `gannext.networks` gives: outputs, gradients, running statistics."""
+def test_networks_train_as_they_are_written(name: str, slow_products: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts as they are trained give what `gannext.networks` gives, whatever the processor is slow at: outputs, gradients,
+    running statistics."""
+    monkeypatch.setattr("gannext.training.fused.slow_products", lambda: slow_products)
     networks = NETWORKS[name]
     torch.manual_seed(0)
     for plain in (networks.build_generator().double(), networks.build_discriminator().double()):
@@ -81,7 +84,7 @@ def test_networks_train_as_they_are_written(name: str) -> None:
                 torch.nn.init.normal_(module.bias)
         fused = fuse(copy.deepcopy(plain)).to(memory_format=torch.channels_last)
         assert any(type(a) is not type(b) for a, b in zip(plain.modules(), fused.modules(), strict=True))
-        x = torch.rand(4, networks.channels, *networks.size, dtype=torch.double) * 2 - 1
+        x = torch.rand(16, networks.channels, *networks.size, dtype=torch.double) * 2 - 1
         results = []
         for network in (plain, fused):
             out = network(x)

@@ -2,10 +2,12 @@
 
 What is linear is multiplied into weights, which are small, rather than applied to maps, which are large: layer scales, and
 pointwise convolutions next to others. Pointwise layers multiply matrices of pixels and channels, as do convolutions of a map
-by a kernel of its own size: as convolutions, maps and weights are put in another order first.
+by a kernel of its own size: as convolutions, maps and weights are put in another order first. Where the library for such
+products is slow, pointwise layers are convolutions after all.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -42,26 +44,52 @@ def without_autocast() -> torch.autocast:
     return torch.autocast("cpu", enabled=False)
 
 
-class DepthwiseConvolution(torch.autograd.Function):
-    """A depthwise convolution that keeps the side. Its backward pass is in the weights' precision: in bfloat16 it was measured
-    to take 2.5 times as long. Its bias's gradient is a sum: asked for it too, torch takes up to a third longer."""
+class Convolution(torch.autograd.Function):
+    """A convolution that keeps the side. Its backward pass is in the weights' precision: a depthwise one's was measured to take
+    2.5 times as long in bfloat16. Its bias's gradient is a sum: asked for it too, torch takes up to a third longer."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
+        ctx.groups = x.shape[1] // weight.shape[1]
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
         with without_autocast():
-            return F.conv2d(x.to(dtype), weight.to(dtype), bias.to(dtype), padding=weight.shape[-1] // 2, groups=len(weight))
+            x, weight, bias = x.to(dtype), weight.to(dtype), bias.to(dtype)
+            return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=ctx.groups)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         x, weight = ctx.saved_tensors
         grad = gradients[0].to(weight.dtype)
         pad = weight.shape[-1] // 2
-        geometry = [1, 1], [pad, pad], [1, 1], False, [0, 0], len(weight)  # stride, padding, dilation, transposed, its padding
+        geometry = [1, 1], [pad, pad], [1, 1], False, [0, 0], ctx.groups  # stride, padding, dilation, transposed, its padding
         wanted = [True, True, False]
         grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(grad, x.to(weight.dtype), weight, None, *geometry, wanted)
         return grad_x.to(x.dtype), grad_weight, grad.sum((0, 2, 3))
+
+
+FEWEST = 16  # images of a pointwise convolution for which torch takes oneDNN in one thread too
+
+
+@cache
+def slow_products() -> bool:
+    """Whether products of matrices in 32 bits are slow here: torch has MKL make them, which leaves AVX-512 alone on processors
+    that are not Intel's. Convolutions, by oneDNN, were measured to be twice as fast there."""
+    if not hasattr(torch.cpu, "get_capabilities"):  # an older torch
+        return False
+    processor = torch.cpu.get_capabilities()
+    return bool(processor.get("avx512_f")) and "Intel" not in processor["cpu_name"]
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A pointwise layer of maps (N, H, W, I), by a weight (O, I, 1, 1) and a bias (O,): (N, H, W, O)."""
+    if torch.is_autocast_enabled("cpu") or not slow_products():
+        return F.linear(x, weight.flatten(1), bias)
+    shape = (*x.shape[:3], len(bias))
+    if len(x) % FEWEST == 0:  # as tall images: oneDNN's blocks of pixels do not reach across images
+        x = x.reshape(FEWEST, -1, *x.shape[2:])
+    y: Tensor = Convolution.apply(x.permute(0, 3, 1, 2), weight, bias)
+    return y.permute(0, 2, 3, 1).reshape(shape)
 
 
 class FusedDepthwise(Depthwise):
@@ -70,7 +98,7 @@ class FusedDepthwise(Depthwise):
     def forward(self, x: Tensor) -> Tensor:
         if not fusing(self, x):
             return super().forward(x)
-        y: Tensor = DepthwiseConvolution.apply(x, self.weight, self.bias)
+        y: Tensor = Convolution.apply(x, self.weight, self.bias)
         return y
 
 
@@ -80,10 +108,10 @@ class FusedBlock(Block):
     def forward(self, x: Tensor) -> Tensor:
         if not fusing(self, x):
             return super().forward(x)
-        assert self.scale is not None and self.project.bias is not None
+        assert self.scale is not None and self.expand.bias is not None and self.project.bias is not None
         y = self.norm(self.depthwise(x)).permute(0, 2, 3, 1)  # (N, H, W, C), as the map lies in memory
-        y = F.gelu(F.linear(y, self.expand.weight.flatten(1), self.expand.bias))
-        y = F.linear(y, (self.project.weight * self.scale[..., None]).flatten(1), self.project.bias * self.scale.flatten())
+        y = F.gelu(pointwise(y, self.expand.weight, self.expand.bias))
+        y = pointwise(y, self.project.weight * self.scale[..., None], self.project.bias * self.scale.flatten())
         return x + y.permute(0, 3, 1, 2)
 
 
