@@ -2,9 +2,9 @@
 
 from gannext.data.batches import EpochSampler, make_loader
 from gannext.data.datasets import DATASETS
-from gannext.data.images import Cache, FileImages, Images, MemoryImages, read_files
+from gannext.data.images import Cache, FileImages, Images, MemoryImages, from_pixels, read_files
 from gannext.data.masks import read_mask
-from gannext.data.split import DataConfig, Split, find_class, load_split, name_of
+from gannext.data.split import DataConfig, Split, find_class, load_split, name_of, split_normal
 from gannext.data.tiles import TileImages
 
 __all__ = [
@@ -18,9 +18,11 @@ __all__ = [
     "Split",
     "TileImages",
     "find_class",
+    "from_pixels",
     "load_split",
     "make_loader",
     "name_of",
     "read_files",
     "read_mask",
+    "split_normal",
 ]

@@ -143,7 +143,12 @@ def read_files(
 
 def from_arrays(arrays: NDArray[np.uint8], size: tuple[int, int], channels: int) -> MemoryImages:
     """Bytes (N, h, w) or (N, h, w, C) as images of one size."""
-    return MemoryImages(stack([resize(array_to_pixels(a, channels), size) for a in arrays], size, channels))
+    return from_pixels([resize(array_to_pixels(a, channels), size) for a in arrays], size, channels)
+
+
+def from_pixels(pixels: Sequence[Pixels], size: tuple[int, int], channels: int) -> MemoryImages:
+    """Bytes (H, W, C) of that size as images."""
+    return MemoryImages(stack(pixels, size, channels))
 
 
 def stack(pixels: Sequence[Pixels], size: tuple[int, int], channels: int) -> Tensor:

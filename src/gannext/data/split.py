@@ -118,6 +118,17 @@ def load_split(config: DataConfig, *, test_only: bool = False) -> Split:
     return _split_folder(config, test_only)
 
 
+def split_normal(images: Images, seed: int = 0) -> Split:
+    """Normal images alone, of which the seed chooses some that are held out; there is nothing to test on.
+
+    Raises:
+        InputError: there are fewer than two.
+    """
+    trained, held_out = _split_normal(len(images), DataConfig(seed=seed))
+    none = images.subset([])
+    return Split(images.subset(trained), images.subset(held_out), none, torch.empty(0, dtype=torch.bool), [], none)
+
+
 def name_of(root: Path) -> str:
     """What a folder of images goes by: its own name, unless that is a data set's."""
     name = root.resolve().name

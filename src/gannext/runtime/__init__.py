@@ -19,7 +19,7 @@ from gannext.runtime.images import (
     to_pixels,
     upright,
 )
-from gannext.runtime.inputs import OneImage, prepare
+from gannext.runtime.inputs import OneImage, prepare, spread
 from gannext.runtime.options import PRECISIONS, as_option
 from gannext.runtime.pixels import BINS, LEAST_RATE, MOST_RATE, PixelCalibration, count
 from gannext.runtime.predictor import BATCH_SIZE, Predictor, View
@@ -87,6 +87,7 @@ __all__ = [
     "resize_map",
     "seal_graph",
     "seal_xml",
+    "spread",
     "to_image",
     "to_pixels",
     "unknown",

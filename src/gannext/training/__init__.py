@@ -1,8 +1,9 @@
-"""Training: recipes, the objective, and `fit`, which makes a Detector."""
+"""Training: recipes, the objective, and `fit`, which makes a Detector; `train` does so in one call."""
 
 from gannext.training.callbacks import LAST, Interrupted, reconstruction_grid
 from gannext.training.cost import length_of_training, training_macs
 from gannext.training.fit import TrainConfig, check_training, device_count, fit
+from gannext.training.from_images import train
 from gannext.training.kind import kind_of
 from gannext.training.module import Diverged, GanModule
 from gannext.training.recipe import RECIPES, Recipe, check_recipe, find_recipe
@@ -23,5 +24,6 @@ __all__ = [
     "kind_of",
     "length_of_training",
     "reconstruction_grid",
+    "train",
     "training_macs",
 ]

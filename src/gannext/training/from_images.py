@@ -1,0 +1,82 @@
+"""From normal images to a Detector in one call."""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from warnings import warn
+
+from gannext.data import DataConfig, Split, from_pixels, load_split, name_of, split_normal
+from gannext.detection import Detector
+from gannext.runtime import BATCH_SIZE, InputError, OneImage, prepare, spread
+from gannext.training.cost import length_of_training
+from gannext.training.fit import TrainConfig, fit
+from gannext.training.kind import kind_of
+from gannext.training.recipe import find_recipe
+
+
+def train(
+    images: "OneImage | Iterable[OneImage]",
+    *,
+    image_size: int | tuple[int, int],
+    recipe: str = "robust",
+    channels: int = 3,
+    epochs: int | None = None,
+    budget: float | None = None,
+    fpr: float = 0.05,
+    pixel_fpr: float = 0.01,
+    seed: int = 0,
+    device: str = "auto",
+    output: str | Path | None = None,
+) -> Detector:
+    """Trains on normal images and calibrates on some that are held out of training, as `gannext train` does.
+
+    Args:
+        images: of normal things: a folder, laid out in any of the ways that `gannext train --data-root` takes; or paths, PIL
+            images, arrays (H, W[, C]) and tensors (C, H, W) of bytes, or a batch of either.
+        image_size: side, or height and width, in pixels, that images are resized to. Small defects want 64 or more.
+        recipe: "robust", which chooses "robust-objects" or "robust-textures" by the images, one of these, or "published".
+        channels: 3 for colour, 1 for grey.
+        epochs: passes over the training images, instead of the recipe's own length.
+        budget: likewise, multiply-accumulates in all, such as 1e12.
+        fpr: share of normal images that the threshold may call abnormal; `predict` takes another.
+        pixel_fpr: share of normal pixels that the threshold of the anomaly maps may.
+        seed: of all randomness; torch's global generator is seeded by it.
+        device: "auto", "cpu" or "gpu".
+        output: a folder for the losses, pictures and the detector; by default nothing is kept but what is returned.
+
+    Raises:
+        InputError: no image, or too few; one of a list cannot be read. In a folder, what cannot be read is left out,
+            with a warning.
+        ValueError: a size or number of channels that the networks cannot have.
+    """
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    split, data = split_of(images, size, channels, seed)
+    if split.unreadable:
+        warn(f"images left out: {len(split.unreadable)}, the first of them as {split.unreadable[0]}", stacklevel=2)
+    chosen = find_recipe(recipe, "gannext", lambda: kind_of(split.train)).for_images(len(split.train))
+    networks = chosen.networks("gannext", size, channels, {})
+    length, steps = length_of_training(networks, chosen, "", len(split.train), epochs, budget)
+    accelerator = "cuda" if device == "gpu" else device
+    config = TrainConfig(
+        networks, chosen, length, fpr, seed, accelerator, max_steps=steps, pixel_fpr=pixel_fpr, provenance={"data": data}
+    )
+    with ExitStack() as stack:
+        return fit(config, split, Path(output or stack.enter_context(TemporaryDirectory())))
+
+
+def split_of(
+    images: "OneImage | Iterable[OneImage]", size: tuple[int, int], channels: int, seed: int
+) -> tuple[Split, dict[str, Any]]:
+    """Images to train on and to calibrate on, and what the detector's file shall say of them."""
+    if isinstance(images, (str, Path)):
+        root = Path(images)
+        config = DataConfig(name_of(root), root, size=size, channels=channels, seed=seed)
+        return load_split(config), {"dataset": config.dataset, "data_root": str(root.resolve()), "seed": seed}
+    pixels = []
+    for prepared in prepare(spread(images), size, channels, ahead=BATCH_SIZE):
+        if isinstance(prepared.pixels, InputError):
+            raise prepared.pixels
+        pixels.append(prepared.pixels)
+    return split_normal(from_pixels(pixels, size, channels), seed), {"images": len(pixels), "seed": seed}
