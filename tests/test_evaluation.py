@@ -9,9 +9,10 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, roc_curve
 
-from conftest import Command
+from conftest import Command, write_pictures
 from gannext import Detector
 from gannext.data import DataConfig, Split, load_split, make_loader
 from gannext.detection import normalise, score_batches
@@ -106,6 +107,41 @@ def test_evaluate_prints_both_protocols_and_says_why_they_differ(detector_file: 
     written = json.loads((tmp_path / "e.json").read_text())
     assert 0 <= written["honest"]["auroc"] <= 1 and 0 <= written["published"]["last_epoch"] <= 1
     assert "best" not in written["published"]
+
+
+def test_kinds_and_sizes_of_defects_are_measured_apart(
+    detector_file: Path, parts: Path, gannext: Command, tmp_path: Path
+) -> None:
+    """Spots, and pictures without any that are called defects and marked larger; likewise from each picture's own score."""
+    root = tmp_path / "line"
+    write_pictures(root / "test" / "good", 20, first=1000)
+    write_pictures(root / "test" / "spot", 9, first=2000, spot=True)
+    write_pictures(root / "test" / "nothing", 9, first=3000)
+    for kind, side in (("spot", 8), ("nothing", 12)):
+        (root / "ground_truth" / kind).mkdir(parents=True)
+        for i in range(9):
+            mask = np.zeros((32, 32), np.uint8)
+            mask[: side + i % 3, :side] = 255
+            Image.fromarray(mask).save(root / "ground_truth" / kind / f"{i:03d}.png")
+    outcome = gannext("evaluate", detector_file, "--data-root", root, "--output", tmp_path / "e.json")
+    assert outcome.code == 0 and outcome.err == "", outcome.err
+    written = json.loads((tmp_path / "e.json").read_text())
+    assert "By kind of defect" in outcome.out and "By size of defect" in outcome.out
+
+    detector = Detector.load(detector_file)
+    scores = {
+        kind: [float(p.score or 0) for p in detector.predict(root / "test" / kind)] for kind in ("good", "spot", "nothing")
+    }
+    assert [group["name"] for group in written["kinds"]] == ["nothing", "spot"]
+    for group in written["kinds"]:
+        some = scores[group["name"]]
+        assert group["images"] == 9
+        assert group["auroc"] == pytest.approx(roc_auc_score([0] * 20 + [1] * 9, scores["good"] + some), abs=1e-6)
+        assert group["tpr"] == pytest.approx(np.mean(np.array(some) > detector.calibration.threshold))
+    assert written["kinds"][1]["auroc"] > written["kinds"][0]["auroc"]
+    assert [group["images"] for group in written["sizes"]] == [6, 6, 6]
+    assert written["sizes"][0]["name"] == f"smallest: {100 * 64 / 1024:.2g} to {100 * 72 / 1024:.2g} % of the image"
+    assert "sizes" not in json.loads((detector_file.parent / "evaluation.json").read_text())
 
 
 def test_evaluating_repeats_what_training_reported(trained: Path, gannext: Command, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from conftest import Command, picture, write_pictures
 from gannext.inspection import Report
 from gannext.runtime import Calibration, InputError, Prediction
 
+KINDS = ["dent", "stain", "normal"]
 EVIL = "<script>document.title='owned'<!--\"'&.png"  # all that a file system lets through
 
 
@@ -75,7 +76,7 @@ def test_predict_reports_without_labels_and_names_what_it_could_not_read(
 
 
 def gravel_report(count: int) -> Report:
-    """A report of 64x64 patches of a photograph of gravel, every tenth of them abnormal."""
+    """A report of 64x64 patches of a photograph of gravel, every tenth of them abnormal, by one of two kinds of defect."""
     from skimage.data import gravel
 
     rng = np.random.default_rng(0)
@@ -87,7 +88,7 @@ def gravel_report(count: int) -> Report:
         score = float(rng.gamma(2, 1) + (i % 10 == 0) * rng.gamma(2, 2))
         values = pixels[..., 0].astype(np.float32) / 80
         prediction = Prediction(f"{i:05d}.png", score, 0.5, score > 5, pixels[::-1], values)
-        report.add(prediction, pixels, i % 10 == 0, "defect" if i % 10 == 0 else "normal")
+        report.add(prediction, pixels, i % 10 == 0, ("normal" if i % 10 else "dent" if i % 20 else "stain"))
     return report
 
 
@@ -212,6 +213,17 @@ def test_ten_thousand_images(tmp_path: Path, browser: Any) -> None:
     wait_for(browser, "document.querySelectorAll('#all .card').length >= 48")
     assert browser.execute_script("return document.querySelectorAll('.card').length") < 200
     before = text_of(browser, "hits")
+    data = embedded(path)
+    called = {kind: [image[1] > data["threshold"] for image in data["images"] if image[4] == kind] for kind in KINDS}
+    worst_first = [*sorted(KINDS[:2], key=lambda kind: np.mean(called[kind])), "normal"]
+    shown = [row.text.split(maxsplit=2) for row in browser.find_elements("css selector", "#kinds tr")]
+    assert shown == [
+        [kind, "normal" if kind == "normal" else "abnormal", f"{sum(called[kind]):,} of {len(called[kind]):,}"]
+        for kind in worst_first
+    ]
     browser.execute_script("slider.value = 0; slider.dispatchEvent(new Event('input'));")
     assert text_of(browser, "hits") != before
+    assert "500 of 500" in browser.find_element("css selector", "#kinds tr").text
+    browser.find_element("id", "search").send_keys("dent")
+    wait_for(browser, "document.getElementById('shown').textContent.endsWith('of 500 shown')")
     assert browser.get_log("browser") == []

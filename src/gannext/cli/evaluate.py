@@ -4,6 +4,7 @@ has masks, it is also measured how well the anomaly maps show the defects."""
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from gannext.runtime import InputError, check_place, write_text
 if TYPE_CHECKING:
     from gannext.data import Split
     from gannext.detection import Detector
-    from gannext.evaluation import Inspected, Metrics, PixelMetrics
+    from gannext.evaluation import Group, Inspected, Metrics, PixelMetrics
     from gannext.inspection import Report
 
 SENTENCES = 20  # about masks, that a terminal shows
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates and prints."""
     from gannext.data import load_split, name_of
     from gannext.detection import Detector
-    from gannext.evaluation import NO_TILES, evaluate, inspect, published_auroc
+    from gannext.evaluation import NO_TILES, by_kind, by_size, evaluate, inspect, published_auroc, scores_of_test
 
     detector = Detector.load(args.detector, args.device)
     adjust(detector, args)
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     split = load_split(data_config(detector, stored), test_only=True)
     for sentence in split.unreadable:
         warn(sentence)
+    split.check_testable()
     if detector.tiling and args.protocol == "published":
         raise InputError(NO_TILES)
     report = None
@@ -75,9 +77,16 @@ def run(args: argparse.Namespace) -> int:
     found = None
     if report or (split.has_masks and detector.anomaly_map):
         found = inspect(detector, split, args.batch_size, report)
-    metrics = evaluate(detector, split, args.batch_size, scores=found.scores if found else None)
+    scores = found.scores if found else scores_of_test(detector, split, args.batch_size)
+    metrics = evaluate(detector, split, args.batch_size, scores=scores)
     result: dict[str, Any] = {"honest": metrics.as_dict()}
     print_metrics(metrics, detector.calibration.fpr)
+    kinds = by_kind(scores, split.labels, split.kinds, metrics.threshold)
+    sizes = by_size(scores, split.labels, found.areas, metrics.threshold) if found else []
+    for name, groups in (("kinds", kinds), ("sizes", sizes)):
+        if groups:
+            result[name] = [group.as_dict() for group in groups]
+            print_groups(name, groups)
     faults = found.faults if found else []
     for sentence in faults[:SENTENCES]:
         warn(sentence)
@@ -142,6 +151,15 @@ def print_metrics(metrics: "Metrics", fpr: float) -> None:
     show(f"    abnormal found (TPR) {metrics.tpr:.3f}   false alarms (FPR) {metrics.fpr:.3f}   F1 {metrics.f1:.3f}")
     if metrics.auroc < 0.6:
         show("  An AUROC near or below 0.5 means that this detector does not find this kind of anomaly.")
+
+
+def print_groups(what: str, groups: Sequence["Group"]) -> None:
+    """How well each group of abnormal images is found, for a terminal; `what` is "kinds" or "sizes"."""
+    title = {"kinds": "By kind of defect", "sizes": "By size of defect"}[what]
+    width = max(map(len, [title, *(group.name for group in groups)])) + 2
+    show(f"\n{title:<{width}}  images  AUROC  found at the threshold")
+    for group in groups:
+        show(f"  {group.name:<{width}}{group.images:>6}  {group.auroc:.3f}  {group.tpr:.3f}")
 
 
 def print_protocols(honest: float, published: dict[str, float]) -> None:

@@ -322,8 +322,8 @@ def report_split(dataset: str, split: "Split") -> None:
 
 def report_result(detector: "Detector", split: "Split", scores: Any, folder: Path, best: Any) -> None:
     """Prints the accuracy and writes it to evaluation.json."""
-    from gannext.cli.evaluate import print_metrics, print_protocols
-    from gannext.evaluation import evaluate, published_auroc
+    from gannext.cli.evaluate import print_groups, print_metrics, print_protocols
+    from gannext.evaluation import by_kind, evaluate, published_auroc
 
     if detector.calibration.shortfall:
         warn(detector.calibration.shortfall)
@@ -333,6 +333,9 @@ def report_result(detector: "Detector", split: "Split", scores: Any, folder: Pat
     metrics = evaluate(detector, split, scores=scores)
     result: dict[str, Any] = {"honest": metrics.as_dict()}
     print_metrics(metrics, detector.calibration.fpr)
+    if kinds := by_kind(scores, split.labels, split.kinds, metrics.threshold):
+        result["kinds"] = [group.as_dict() for group in kinds]
+        print_groups("kinds", kinds)
     if best:
         result["published"] = {"last_epoch": published_auroc(detector, split), "best": best.best, "epoch": best.epoch}
         print_protocols(metrics.auroc, result["published"])

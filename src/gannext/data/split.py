@@ -99,6 +99,11 @@ class Split:
             return "The test set holds no normal image, so there is no accuracy to measure."
         return None
 
+    def check_testable(self) -> None:
+        """Raises InputError where no accuracy can be measured."""
+        if self.untestable:
+            raise InputError(self.untestable.rstrip("."))
+
 
 def load_split(config: DataConfig, *, test_only: bool = False) -> Split:
     """Loads and splits a data set.

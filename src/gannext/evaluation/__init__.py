@@ -5,6 +5,7 @@ from gannext.evaluation.charts import accuracy_chart, leak_chart
 from gannext.evaluation.display import Board, Display, open_display
 from gannext.evaluation.figures import overview
 from gannext.evaluation.floors import FLOORS, floor_scores
+from gannext.evaluation.groups import Group, by_kind, by_size
 from gannext.evaluation.inspect import Inspected, inspect
 from gannext.evaluation.literature import published_numbers
 from gannext.evaluation.localisation import Localisation, PixelMetrics
@@ -32,6 +33,7 @@ __all__ = [
     "Cell",
     "Change",
     "Display",
+    "Group",
     "Inspected",
     "Localisation",
     "Metrics",
@@ -41,6 +43,8 @@ __all__ = [
     "accuracy_chart",
     "auroc",
     "batch_statistics",
+    "by_kind",
+    "by_size",
     "check_models",
     "compare",
     "evaluate",

@@ -20,11 +20,13 @@ class Inspected:
 
     Attributes:
         scores: raw scores (N,) of the test images.
+        areas: share of each test image that is marked as defect, (N,); NaN where there is no mask.
         localisation: how well the maps show the defects, where there are masks and maps.
         faults: a sentence for each mask that is missing or of no use.
     """
 
     scores: NDArray[np.float64]
+    areas: NDArray[np.float64]
     localisation: PixelMetrics | None
     faults: list[str]
 
@@ -40,12 +42,12 @@ def inspect(detector: Detector, split: Split, batch_size: int = BATCH_SIZE, repo
     Raises:
         InputError: the test set lacks normal or abnormal images, or an image can no longer be read.
     """
-    if split.untestable:
-        raise InputError(split.untestable.rstrip("."))
+    split.check_testable()
     maps = detector.anomaly_map
     localisation = Localisation() if split.has_masks and maps else None
     faults = list(split.mask_faults) if localisation else []
     scores: list[float] = []
+    areas = np.full(len(split.test), np.nan)
     sources = [split.test.source(i) for i in range(len(split.test))]
     stream = detector.predict_iter(sources, batch_size=batch_size, reconstruct=report is not None, maps=maps is not None)
     for i, row in enumerate(tqdm(stream, total=len(sources), desc="Inspecting", leave=False, disable=None)):
@@ -56,13 +58,17 @@ def inspect(detector: Detector, split: Split, batch_size: int = BATCH_SIZE, repo
         if localisation and row.anomaly_map is not None and (mask or not abnormal):
             size = row.anomaly_map.shape[0], row.anomaly_map.shape[1]
             try:
-                localisation.add(row.anomaly_map, read_mask(mask, size) if mask else None)
+                marked = read_mask(mask, size) if mask else None
             except InputError as error:
                 faults.append(str(error))
+            else:
+                localisation.add(row.anomaly_map, marked)
+                if marked is not None:
+                    areas[i] = marked.mean()
         if report:
             report.add(row, pixels_of(sources[i], detector), abnormal, split.kinds[i])
     found = localisation.result(maps.pixels.threshold) if maps and localisation and localisation.regions else None
-    return Inspected(np.asarray(scores), found, faults)
+    return Inspected(np.asarray(scores), areas, found, faults)
 
 
 def pixels_of(source: Path | Pixels, detector: Detector) -> Pixels:

@@ -37,8 +37,7 @@ def evaluate(
     Raises:
         InputError: the test set lacks normal or abnormal images.
     """
-    if split.untestable:
-        raise InputError(split.untestable.rstrip("."))
+    split.check_testable()
     scores = scores_of_test(detector, split, batch_size, workers) if scores is None else scores
     return measure(scores, split.labels, detector.calibration.threshold)
 
@@ -120,8 +119,7 @@ def published_auroc(detector: Detector, split: Split, shuffle: int | None = None
     """
     if detector.tiling:
         raise InputError(NO_TILES)
-    if split.untestable:
-        raise InputError(split.untestable.rstrip("."))
+    split.check_testable()
     return auroc(*published_scores(detector.generator, detector.discriminator, detector.scoring, split, shuffle))
 
 
