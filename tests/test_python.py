@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import gannext as package
-from conftest import Command, write_pictures
+from conftest import Command, picture, write_pictures
 from gannext.runtime import InputError
 
 BRIEF: dict[str, Any] = {"image_size": 32, "budget": 2e10, "device": "cpu"}  # a few steps
@@ -42,7 +42,20 @@ def test_bad_images_are_named(tmp_path: Path) -> None:
         package.train(tmp_path, **BRIEF)
     with pytest.raises(InputError, match="1 normal training image is too few"):
         package.train(np.zeros((1, 8, 8, 1), np.uint8), **BRIEF)
+    with pytest.raises(InputError, match="a side of 7 pixels is out of range"):
+        package.train(tmp_path, image_size=7)
+    with pytest.raises(InputError, match="2 channels"):
+        package.train(tmp_path, image_size=32, channels=2)
     with pytest.raises(InputError, match="not a folder"):
         package.train(tmp_path / "nowhere", **BRIEF)
     with pytest.raises(InputError, match="recipe"):
         package.train(np.zeros((9, 8, 8, 1), np.uint8), recipe="robus", **BRIEF)
+
+
+def test_the_published_recipe_in_python_takes_the_batch_it_is_given() -> None:
+    pictures = [np.asarray(picture(seed)) for seed in range(40)]
+    options: dict[str, Any] = {"recipe": "published", "image_size": 32, "epochs": 1, "device": "cpu"}
+    with pytest.raises(InputError, match="20 images to train on are fewer than a batch of 128"):
+        package.train(pictures, **options)
+    detector = package.train(pictures, **options, batch_size=16)
+    assert detector.provenance["steps"] == 1 and detector.provenance["recipe"]["batch_size"] == 16

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from gannext.runtime import LEAST_RATE, MOST_RATE, SMALLEST_TILE, InputError, Predictor, Tiling, unknown
+from gannext.runtime import LEAST_RATE, MOST_RATE, SMALLEST_TILE, InputError, Predictor, Tiling, check_side, unknown
 
-SIDES = (32, 1024)
 DEFAULT_SIZE = (32, 32)  # this very object where --image-size was not given
 LARGEST_TILE = 8192
 Item = TypeVar("Item")
@@ -103,12 +102,11 @@ def size(text: str) -> tuple[int, int]:
         sides = []
     if len(sides) not in (1, 2):
         raise argparse.ArgumentTypeError(f"{text!r} is no image size: give a side such as 64, or height x width as 64x96")
-    for side in sides:
-        if not SIDES[0] <= side <= SIDES[1]:
-            near = min(max(side, SIDES[0]), SIDES[1])
-            raise argparse.ArgumentTypeError(
-                f"a side of {side} pixels is out of range: sides from {SIDES[0]} to {SIDES[1]} work, and {near} is the nearest"
-            )
+    try:
+        for side in sides:
+            check_side(side)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return sides[0], sides[-1]
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from gannext.cli.options import (
     DEFAULT_SIZE,
-    SIDES,
     Options,
     add_device_option,
     add_model_options,
@@ -29,7 +28,7 @@ from gannext.cli.options import (
     weight,
 )
 from gannext.cli.runs import LAST_RUN, RUN_OF_OTHER_RANKS, as_yaml, find_run, make_folder, new_run, resumed_arguments
-from gannext.runtime import InputError, image_size, write_text
+from gannext.runtime import SIDES, InputError, image_size, write_text
 
 if TYPE_CHECKING:
     from gannext.data import Images, Split

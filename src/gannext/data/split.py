@@ -165,8 +165,9 @@ def held_out_count(available: int) -> int:
 def _split_normal(available: int, config: DataConfig) -> tuple[list[int], list[int]]:
     """Positions to train on and positions held out, disjoint, chosen by the seed."""
     if available < 2:
+        images = "image is" if available == 1 else "images are"
         raise InputError(
-            f"{available} normal training image is too few: one part trains and another calibrates, so give at least 2, "
+            f"{available} normal training {images} too few: one part trains and another calibrates, so give at least 2, "
             "and 100 or more for a useful detector"
         )
     order = torch.randperm(available, generator=torch.Generator().manual_seed(config.seed)).tolist()

@@ -20,7 +20,7 @@ from gannext.runtime.images import (
     upright,
 )
 from gannext.runtime.inputs import OneImage, prepare, spread
-from gannext.runtime.options import PRECISIONS, as_option
+from gannext.runtime.options import PRECISIONS, SIDES, as_option, check_side
 from gannext.runtime.pixels import BINS, LEAST_RATE, MOST_RATE, PixelCalibration, count
 from gannext.runtime.predictor import BATCH_SIZE, Predictor, View
 from gannext.runtime.results import Prediction, as_csv, as_json, as_table, picture_name
@@ -52,6 +52,7 @@ __all__ = [
     "PRODUCER",
     "RECONSTRUCTION",
     "SCORE",
+    "SIDES",
     "SMALLEST_TILE",
     "SUFFIXES",
     "Blend",
@@ -74,6 +75,7 @@ __all__ = [
     "as_table",
     "check_folder",
     "check_place",
+    "check_side",
     "count",
     "decode_file",
     "decode_image",

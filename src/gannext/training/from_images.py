@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -9,7 +10,7 @@ from warnings import warn
 
 from gannext.data import DataConfig, Split, from_pixels, load_split, name_of, split_normal
 from gannext.detection import Detector
-from gannext.runtime import BATCH_SIZE, InputError, OneImage, prepare, spread
+from gannext.runtime import BATCH_SIZE, InputError, OneImage, check_side, prepare, spread
 from gannext.training.cost import length_of_training
 from gannext.training.fit import TrainConfig, fit
 from gannext.training.kind import kind_of
@@ -24,6 +25,7 @@ def train(
     channels: int = 3,
     epochs: int | None = None,
     budget: float | None = None,
+    batch_size: int | None = None,
     fpr: float = 0.05,
     pixel_fpr: float = 0.01,
     seed: int = 0,
@@ -34,12 +36,13 @@ def train(
 
     Args:
         images: of normal things: a folder, laid out in any of the ways that `gannext train --data-root` takes; or paths, PIL
-            images, arrays (H, W[, C]) and tensors (C, H, W) of bytes, or a batch of either.
-        image_size: side, or height and width, in pixels, that images are resized to. Small defects want 64 or more.
+            images, arrays (H, W[, C]) and tensors (C, H, W) of bytes or of floats in [0, 1], or a batch of either.
+        image_size: side, or height and width, in pixels, that images are resized to: 32 to 1024. Small defects want 64 or more.
         recipe: "robust", which chooses "robust-objects" or "robust-textures" by the images, one of these, or "published".
         channels: 3 for colour, 1 for grey.
         epochs: passes over the training images, instead of the recipe's own length.
         budget: likewise, multiply-accumulates in all, such as 1e12.
+        batch_size: images a step, instead of the recipe's own.
         fpr: share of normal images that the threshold may call abnormal; `predict` takes another.
         pixel_fpr: share of normal pixels that the threshold of the anomaly maps may.
         seed: of all randomness; torch's global generator is seeded by it.
@@ -47,15 +50,20 @@ def train(
         output: a folder for the losses, pictures and the detector; by default nothing is kept but what is returned.
 
     Raises:
-        InputError: no image, or too few; one of a list cannot be read. In a folder, what cannot be read is left out,
-            with a warning.
-        ValueError: a size or number of channels that the networks cannot have.
+        InputError: no image, or too few; one of a list cannot be read; or an argument is out of range. In a folder, what
+            cannot be read is left out, with a warning.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    for side in size:
+        check_side(side)
+    if channels not in (1, 3):
+        raise InputError(f"images of {channels} channels are not supported: give 3 for colour, or 1 for grey")
     split, data = split_of(images, size, channels, seed)
     if split.unreadable:
         warn(f"images left out: {len(split.unreadable)}, the first of them as {split.unreadable[0]}", stacklevel=2)
     chosen = find_recipe(recipe, "gannext", lambda: kind_of(split.train)).for_images(len(split.train))
+    if batch_size is not None:
+        chosen = replace(chosen, batch_size=batch_size)
     networks = chosen.networks("gannext", size, channels, {})
     length, steps = length_of_training(networks, chosen, "", len(split.train), epochs, budget)
     accelerator = "cuda" if device == "gpu" else device
