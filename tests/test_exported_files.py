@@ -182,6 +182,9 @@ def test_the_runtime_alone(
     ):
         done = run(gannext, *arguments)
         assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    for name in ("Detector", "train"):
+        done = run(python, "-c", f"import gannext; gannext.{name}")
+        assert done.returncode == 1 and "takes torch" in done.stderr and "gannext[train]" in done.stderr, done.stderr
 
 
 def make_folder(path: Path) -> Path:
