@@ -15,7 +15,7 @@ BRIEF: dict[str, Any] = {"image_size": 32, "budget": 2e10, "device": "cpu"}  # a
 
 
 def test_training_in_python_is_the_command_lines(parts: Path, gannext: Command, tmp_path: Path) -> None:
-    """A folder, its pictures as one array, and the command line give detectors of the same scores."""
+    """A folder, its pictures as one array, and the command line give detectors of the same scores, which evaluate alike."""
     outcome = gannext("train", "--data-root", parts, "--budget", BRIEF["budget"], "--device", "cpu", "--output", tmp_path)
     assert outcome.code == 0, outcome.err
     of_command = package.load(next(tmp_path.rglob("detector.gannext")))
@@ -30,7 +30,15 @@ def test_training_in_python_is_the_command_lines(parts: Path, gannext: Command, 
     assert [p.score for p in package.load(kept / "detector.gannext").predict(pictures)] == scores
     for detector in (of_folder, of_array):  # not saved, their weights lie in memory as training left them: other rounding
         assert [p.score for p in detector.predict(pictures)] == pytest.approx(scores, rel=1e-5, abs=1e-5)
-    assert of_folder.provenance["data"]["data_root"] == str(parts)
+
+    of_array.save(tmp_path / "array.gannext")
+    outcome = gannext("evaluate", tmp_path / "array.gannext")
+    assert outcome.code == 2 and "does not say what data" in outcome.err
+    outcome = gannext("export", tmp_path / "array.gannext", "-o", tmp_path / "a.onnx", "--precision", "fp16")
+    assert outcome.code == 2 and outcome.err.count("\n") == 1 and "--images" in outcome.err, outcome.err
+    first = gannext("evaluate", kept / "detector.gannext").out
+    second = gannext("evaluate", tmp_path / "array.gannext", "--data-root", parts).out
+    assert "20 normal and 10 abnormal" in first and first == second
 
 
 def test_bad_images_are_named(tmp_path: Path) -> None:
@@ -59,3 +67,14 @@ def test_the_published_recipe_in_python_takes_the_batch_it_is_given() -> None:
         package.train(pictures, **options)
     detector = package.train(pictures, **options, batch_size=16)
     assert detector.provenance["steps"] == 1 and detector.provenance["recipe"]["batch_size"] == 16
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"batch_size": 0}, {"epochs": 0}, {"budget": -1.0}, {"fpr": 3}, {"pixel_fpr": 2}, {"image_size": (32, 32, 3)}],
+    ids=str,
+)
+def test_what_is_impossible_is_refused_before_it_trains(options: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match=r"impossible|out of range|height and width"):
+        package.train(np.zeros((9, 8, 8, 1), np.uint8), **{"image_size": 32, "device": "cpu", **options})
+    assert capsys.readouterr().out == ""

@@ -281,10 +281,10 @@ def recipe_of(args: argparse.Namespace, images: "Images | None" = None) -> "Reci
 
 
 def device_of(args: argparse.Namespace) -> tuple[str, int | list[int]]:
-    """Lightning's accelerator and devices."""
+    """The device to train on, and how many of it or which."""
     if args.gpu_ids is not None:
         return ("cuda", args.gpu_ids) if args.gpu_ids else ("cpu", args.devices)
-    return ("cuda" if args.device == "gpu" else args.device), args.devices
+    return args.device, args.devices
 
 
 def warn_of_shrinking(images: "Images") -> None:

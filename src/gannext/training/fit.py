@@ -33,7 +33,7 @@ from gannext.detection import (
     find_device,
 )
 from gannext.networks import NetworkConfig
-from gannext.runtime import Calibration, InputError, Tiling, write_atomically
+from gannext.runtime import MOST_RATE, Calibration, InputError, PixelCalibration, Tiling, write_atomically
 from gannext.training.allocation import freed_memory_kept
 from gannext.training.callbacks import LAST, EpochLines, MetricsTable, Pictures, SaveOnInterrupt, Throughput
 from gannext.training.cost import training_macs
@@ -57,7 +57,8 @@ class TrainConfig:
         pixel_fpr: share of normal pixels that the threshold of its anomaly maps calls abnormal.
         tiling: how pictures are cut into tiles; the split's images are then tiles too.
         seed: of all randomness.
-        accelerator, devices, precision: Lightning's, such as "cpu", 1 and "32-true".
+        accelerator: a device as `find_device` names it.
+        devices, precision: Lightning's, such as 1 and "32-true".
         workers: processes that decode images which are streamed.
         provenance: what the detector's file shall say of its data.
     """
@@ -170,7 +171,7 @@ def fit(
         every = max(1, config.epochs // MOST_STOPS)  # the epochs of a small folder are short and many
         shown = split.held_out.__getitems__(range(min(SHOWN_IMAGES, len(split.held_out))))
         trainer = Trainer(
-            accelerator=config.accelerator,
+            accelerator="cuda" if config.accelerator == "gpu" else config.accelerator,  # Lightning's "gpu" is Apple's too
             devices=config.devices,
             strategy=PlainDDP() if device_count(config.devices) > 1 else "auto",
             precision=config.precision,  # type: ignore[arg-type]
@@ -274,7 +275,10 @@ def device_count(devices: int | list[int]) -> int:
 
 
 def check_training(config: TrainConfig, split: Split) -> None:
-    """Raises InputError where `fit` could not even start: too few images, or a device that is not there."""
+    """Raises InputError where `fit` could not even start, or could not end: too few images, a device that is not there, or a
+    rate of false alarms that no calibration can keep."""
+    Calibration((0.0,), config.fpr)
+    PixelCalibration((MOST_RATE,), (0.0,), config.pixel_fpr)
     if find_device(config.accelerator).type == "cuda":
         for index in config.devices if isinstance(config.devices, list) else range(config.devices):
             find_device(f"cuda:{index}")

@@ -1,7 +1,6 @@
 """From normal images to a Detector in one call."""
 
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,11 +53,16 @@ def train(
             cannot be read is left out, with a warning.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if len(size) != 2:
+        raise InputError(f"an image size of {len(size)} numbers is none: give one side, or height and width")
     for side in size:
         check_side(side)
+    for name, value in (("epochs", epochs), ("budget", budget), ("batch_size", batch_size)):
+        if value is not None and value < 1:
+            raise InputError(f"{name}={value:g} is impossible: give 1 or more, or leave it out")
     if channels not in (1, 3):
         raise InputError(f"images of {channels} channels are not supported: give 3 for colour, or 1 for grey")
-    split, data = split_of(images, size, channels, seed)
+    split, provenance = split_of(images, size, channels, seed)
     if split.unreadable:
         warn(f"images left out: {len(split.unreadable)}, the first of them as {split.unreadable[0]}", stacklevel=2)
     chosen = find_recipe(recipe, "gannext", lambda: kind_of(split.train)).for_images(len(split.train))
@@ -66,25 +70,24 @@ def train(
         chosen = replace(chosen, batch_size=batch_size)
     networks = chosen.networks("gannext", size, channels, {})
     length, steps = length_of_training(networks, chosen, "", len(split.train), epochs, budget)
-    accelerator = "cuda" if device == "gpu" else device
     config = TrainConfig(
-        networks, chosen, length, fpr, seed, accelerator, max_steps=steps, pixel_fpr=pixel_fpr, provenance={"data": data}
+        networks, chosen, length, fpr, seed, device, max_steps=steps, pixel_fpr=pixel_fpr, provenance=provenance
     )
-    with ExitStack() as stack:
-        return fit(config, split, Path(output or stack.enter_context(TemporaryDirectory())))
+    with TemporaryDirectory() as unwanted:
+        return fit(config, split, Path(output or unwanted))
 
 
 def split_of(
     images: "OneImage | Iterable[OneImage]", size: tuple[int, int], channels: int, seed: int
 ) -> tuple[Split, dict[str, Any]]:
-    """Images to train on and to calibrate on, and what the detector's file shall say of them."""
+    """Images to train on and to calibrate on, and what the detector's file shall say of them: where a folder is found again."""
     if isinstance(images, (str, Path)):
         root = Path(images)
         config = DataConfig(name_of(root), root, size=size, channels=channels, seed=seed)
-        return load_split(config), {"dataset": config.dataset, "data_root": str(root.resolve()), "seed": seed}
+        return load_split(config), {"data": {"dataset": config.dataset, "data_root": str(root.resolve()), "seed": seed}}
     pixels = []
     for prepared in prepare(spread(images), size, channels, ahead=BATCH_SIZE):
         if isinstance(prepared.pixels, InputError):
             raise prepared.pixels
         pixels.append(prepared.pixels)
-    return split_normal(from_pixels(pixels, size, channels), seed), {"images": len(pixels), "seed": seed}
+    return split_normal(from_pixels(pixels, size, channels), seed), {}
