@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import binary_fill_holes
 
 from conftest import Command
 from gannext import Detector
@@ -16,10 +17,11 @@ from gannext.detection.score import Description
 from gannext.networks import Judge, energies, gaussian_blur
 from gannext.networks.energy import gaussian_blurs
 from gannext.training import RECIPES
-from gannext.training.corruption import FILLS, LINES, SPOTS, Corruption
+from gannext.training.corruption import FILLS, SPOTS, THIN, Corruption
 from gannext.training.fused import fuse
 from gannext.training.module import running_average
 from gannext.training.objective import thinness
+from gannext.training.regions import SHAPES
 from test_maps import spotted
 
 
@@ -73,7 +75,7 @@ def test_a_running_average_begins_as_a_mean_and_goes_on_as_an_exponential_one() 
     assert float(average[0]) - before == pytest.approx(0.005, rel=0.01)
 
 
-@pytest.mark.parametrize("corruption", [SPOTS, LINES], ids=["spots", "lines"])
+@pytest.mark.parametrize("corruption", [SPOTS, THIN], ids=["spots", "thin"])
 @pytest.mark.parametrize("shape", [(40, 1, 64, 64), (40, 3, 48, 80)])
 def test_a_corruption_is_exactly_where_its_mask_says(shape: tuple[int, ...], corruption: Corruption) -> None:
     torch.manual_seed(0)
@@ -90,13 +92,24 @@ def test_a_corruption_is_exactly_where_its_mask_says(shape: tuple[int, ...], cor
     assert all(torch.equal(*pair) for pair in zip(clean, (x, torch.zeros_like(mask)), strict=True))
 
 
-def test_lines_are_thin_and_spots_are_not() -> None:
-    """By how much of a region is left when its outermost pixels are taken off."""
+@pytest.mark.parametrize("shape", sorted(SHAPES))
+def test_lines_and_outlines_are_thin_and_spots_are_not(shape: str) -> None:
+    """By how much of a region is left when its outermost pixels are taken off, and how much more it encloses."""
     torch.manual_seed(0)
-    for corruption, thin in ((SPOTS, False), (LINES, True)):
-        mask = replace(corruption, sites=(1, 1), clean=0.0)(torch.zeros(60, 1, 64, 64))[1]
-        eroded = 1 - torch.nn.functional.max_pool2d(1 - mask, 5, 1, 2)
-        assert mask.sum() > 0 and (float(eroded.sum() / mask.sum()) < 0.05) == thin
+    mask = replace(SPOTS, shapes=(shape,), sites=(1, 1), clean=0.0)(torch.zeros(60, 1, 64, 64))[1]
+    eroded = 1 - torch.nn.functional.max_pool2d(1 - mask, 5, 1, 2)
+    assert mask.sum() > 0 and (float(eroded.sum() / mask.sum()) < 0.05) == (shape != "spot")
+    filled = np.stack([binary_fill_holes(one) for one in mask[:, 0].numpy()])
+    assert (filled.sum() > 1.2 * float(mask.sum())) == (shape == "outline")
+
+
+def test_thin_regions_are_of_every_shape_that_is_named() -> None:
+    """Of lines alone nothing is enclosed; of lines and outlines some is."""
+    torch.manual_seed(0)
+    for shapes, some in ((("line",), False), (("line", "line", "outline"), True)):
+        mask = replace(THIN, shapes=shapes, sites=(1, 1), clean=0.0)(torch.zeros(60, 1, 64, 64))[1][:, 0].numpy()
+        enclosed = [binary_fill_holes(one).sum() > one.sum() for one in mask]
+        assert any(enclosed) == some and not all(enclosed)
 
 
 @pytest.mark.parametrize("fill", sorted(FILLS))

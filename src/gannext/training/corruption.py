@@ -1,12 +1,12 @@
 """Corruptions of normal images: what a judge learns to find, in the place of the abnormal images that nobody has.
 
-Each is a region with a soft, wavy outline, a spot or a line, that is filled with something that does not belong there.
-None of them imitates a particular defect: what they share with real ones is that a part of the image no longer goes with
+Each is a region with a soft, wavy edge, a spot, a line or an outline, that is filled with something that does not belong
+there. None of them imitates a particular defect: what they share with real ones is that a part of the image no longer goes with
 the rest.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gannext.networks import gaussian_blur
+from gannext.training.regions import SHAPES, chance, log_uniform, smooth_noise, uniform
 
-UNIT = 64  # lengths below are in pixels of an image of this side, and grow with the image
 LEAST_COVER = 0.15  # a pixel of which less is covered stays as it is, and counts as clean
 
 
@@ -25,17 +25,17 @@ class Corruption:
     """How images are corrupted.
 
     Attributes:
-        fills: keys of FILLS, each as likely as the others.
+        fills: keys of FILLS, each as likely as the others; one that is named twice is twice as likely.
+        shapes: keys of SHAPES, likewise.
         sites: least and greatest number of regions in an image.
         clean: share of images that stay as they are.
-        lines: whether the regions are long, thin, bent lines; they are spots otherwise.
         visible: a region whose pixels change by less on average, in [-1, 1], is left out.
     """
 
-    fills: tuple[str, ...] = ("paste", "tone", "blur", "flat", "noise")
+    fills: tuple[str, ...] = 2 * ("paste", "blur", "flat", "noise") + ("tone",)
+    shapes: tuple[str, ...] = ("spot",)
     sites: tuple[int, int] = (1, 4)
     clean: float = 0.1
-    lines: bool = False
     visible: float = 0.03
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,8 +52,7 @@ class Corruption:
         y, mask = x.clone(), x.new_zeros(n, 1, *x.shape[-2:])
         if not len(image):
             return y, mask
-        cover = covers(len(image), (x.shape[-2], x.shape[-1]), device, self.lines)
-        cover = torch.where(cover < LEAST_COVER, 0.0, cover)
+        cover = self._covers(len(image), (x.shape[-2], x.shape[-1]), device)
         filled = self._fills(x, image)
         for number in range(most):
             chosen = torch.nonzero(site == number).flatten()
@@ -62,14 +61,18 @@ class Corruption:
             mask[target] = torch.maximum(mask[target], region)
         return y, mask
 
+    def _covers(self, regions: int, size: tuple[int, int], device: torch.device) -> Tensor:
+        """How much of each pixel each region covers, (R, 1, H, W) in [0, 1]."""
+        cover = torch.zeros(regions, 1, *size, device=device)
+        for name, chosen in assigned(self.shapes, regions, device):
+            cover[chosen] = SHAPES[name](len(chosen), size, device)
+        return torch.where(cover < LEAST_COVER, 0.0, cover)
+
     def _fills(self, x: Tensor, image: Tensor) -> Tensor:
         """What each region is filled with, (R, C, H, W), given which of the images (N, C, H, W) it lies in (R,)."""
         filled = x[image]
-        which = torch.randint(len(self.fills), image.shape, device=x.device)
-        for index, name in enumerate(self.fills):
-            chosen = torch.nonzero(which == index).flatten()
-            if len(chosen):
-                filled[chosen] = FILLS[name](filled[chosen], x)
+        for name, chosen in assigned(self.fills, len(image), x.device):
+            filled[chosen] = FILLS[name](filled[chosen], x)
         return filled
 
     def _cover(self, y: Tensor, filled: Tensor, cover: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,63 +85,13 @@ class Corruption:
         return torch.where(shows, filled, y), region * shows
 
 
-def uniform(n: int, low: float, high: float, device: torch.device) -> Tensor:
-    """Uniform numbers (n, 1, 1, 1)."""
-    return torch.rand(n, 1, 1, 1, device=device) * (high - low) + low
-
-
-def log_uniform(n: int, low: float, high: float, device: torch.device) -> Tensor:
-    """Numbers (n, 1, 1, 1) whose logarithms are uniform."""
-    return uniform(n, math.log(low), math.log(high), device).exp()
-
-
-def chance(n: int, probability: float, device: torch.device) -> Tensor:
-    """True (n, 1, 1, 1) with that probability."""
-    return torch.rand(n, 1, 1, 1, device=device) < probability
-
-
-def smooth_noise(n: int, size: tuple[int, int], bumps: tuple[int, int], device: torch.device) -> Tensor:
-    """Noise (n, 1, H, W) of unit variance with about so many bumps down and across."""
-    margin = 16  # interpolation leaves the grid's own lines in place: cut at a random offset
-    coarse = torch.randn(n, 1, bumps[0] + 3, bumps[1] + 3, device=device)
-    down, across = (bicubic(b + 3, s + margin, device) for b, s in zip(bumps, size, strict=True))
-    top, left = torch.randint(0, margin + 1, (2,)).tolist()
-    fine = down[top : top + size[0]] @ coarse @ across[left : left + size[1]].T
-    fine = fine - fine.mean((2, 3), keepdim=True)
-    return fine / fine.square().mean((2, 3), keepdim=True).sqrt().clamp(min=1e-3)
-
-
-def bicubic(few: int, many: int, device: torch.device) -> Tensor:
-    """The matrix (many, few) that interpolates so many numbers between a few: images by two products with such are made in a
-    quarter of the time that `F.interpolate` takes for them."""
-    return F.interpolate(torch.eye(few, device=device)[None, None], (many, few), mode="bicubic", align_corners=True)[0, 0]
-
-
-def covers(n: int, size: tuple[int, int], device: torch.device, lines: bool) -> Tensor:
-    """How much of each pixel a region covers, (n, 1, H, W) in [0, 1].
-
-    A region is a capsule, all within some distance of a segment, which is bent where it is a line; its outline is wavy,
-    and more or less soft.
-    """
-    height, width = size
-    unit = min(size) / UNIT
-    if lines:
-        radius, half_length = unit * log_uniform(n, 0.6, 1.4, device), unit * log_uniform(n, 10.0, 32.0, device)
-        bend = uniform(n, -0.5, 0.5, device) / half_length.clamp(min=1.0)
-        softness = uniform(n, 0.4, 0.8, device)
-    else:
-        radius, half_length = unit * log_uniform(n, 2.5, 16.0, device), unit * uniform(n, 0.0, 8.0, device)
-        bend = torch.zeros_like(radius)
-        softness = log_uniform(n, 0.4, 3.0, device)
-    angle = uniform(n, 0.0, math.pi, device)
-    rows = torch.arange(height, device=device)[:, None] + 0.5 - height * uniform(n, 0.05, 0.95, device)
-    columns = torch.arange(width, device=device) + 0.5 - width * uniform(n, 0.05, 0.95, device)
-    along = columns * angle.cos() + rows * angle.sin()
-    across = rows * angle.cos() - columns * angle.sin() - bend * along.square()
-    distance = torch.hypot((along.abs() - half_length).clamp(min=0.0), across) - radius
-    bumps = int(torch.randint(2, 12, ()))
-    distance = distance + smooth_noise(n, size, (bumps, bumps), device) * radius * uniform(n, 0.0, 0.35, device)
-    return (0.5 - distance / (2.0 * softness)).clamp(0.0, 1.0)
+def assigned(names: tuple[str, ...], n: int, device: torch.device) -> Iterator[tuple[str, Tensor]]:
+    """Each name that one of n has drawn, with the indices of those that have, (k,)."""
+    which = torch.randint(len(names), (n,), device=device)
+    for index, name in enumerate(names):
+        chosen = torch.nonzero(which == index).flatten()
+        if len(chosen):
+            yield name, chosen
 
 
 Fill: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -166,7 +119,8 @@ def tone(y: Tensor, pool: Tensor) -> Tensor:
     n, device = len(y), y.device
     mean = gaussian_blur(y, 3.0)
     sign = torch.where(chance(n, 0.5, device), -1.0, 1.0)
-    return mean + (y - mean) * uniform(n, 0.2, 1.6, device) + sign * uniform(n, 0.1, 0.8, device)
+    contrast = 1.6 * uniform(n, 0.0, 1.0, device).square()  # little of it more often than much
+    return mean + (y - mean) * contrast + sign * uniform(n, 0.1, 1.0, device)
 
 
 def blur(y: Tensor, pool: Tensor) -> Tensor:
@@ -187,16 +141,16 @@ def flat(y: Tensor, pool: Tensor) -> Tensor:
 
 
 def noise(y: Tensor, pool: Tensor) -> Tensor:
-    """A made-up texture, of the image's own brightness or another."""
+    """A made-up texture, faint or strong, of the image's own brightness or another."""
     n, device = len(y), y.device
     bumps = [int(torch.empty(()).uniform_(math.log(4.0), math.log(48.0)).exp()) for _ in range(2)]
     brightness = torch.rand(n, y.shape[1], 1, 1, device=device) * 1.6 - 0.8
     mean = torch.where(chance(n, 0.5, device), y.mean((2, 3), keepdim=True), brightness)
     bumpy = smooth_noise(n, (y.shape[-2], y.shape[-1]), (bumps[0], bumps[1]), device)
-    return mean + bumpy * uniform(n, 0.08, 0.6, device)
+    return mean + bumpy * log_uniform(n, 0.02, 0.6, device)
 
 
 FILLS: dict[str, Fill] = {"paste": paste, "tone": tone, "blur": blur, "flat": flat, "noise": noise}
 
 SPOTS = Corruption()
-LINES = Corruption(fills=("tone", "flat"), lines=True)
+THIN = Corruption(fills=("tone", "flat"), shapes=("line", "line", "outline"))

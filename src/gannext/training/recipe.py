@@ -8,7 +8,7 @@ from typing import Any
 from gannext.detection import JudgeScoring, Neighbours, Scoring, ScoringPlan
 from gannext.networks import NetworkConfig
 from gannext.runtime import InputError, unknown
-from gannext.training.corruption import LINES, SPOTS, Corruption
+from gannext.training.corruption import SPOTS, THIN, Corruption
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ RECIPES: dict[str, Recipe] = {
         map="judge",
         generator={"dim": 12, "depths": (1, 1), "bottom": 1, "patch": 4, "scale": 0.1},
         discriminator="judge",
-        corruptions=(SPOTS, LINES),
+        corruptions=(SPOTS, THIN),
         averaging=0.995,
     ),
 }

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gannext.networks import turned
-from gannext.training.corruption import uniform
+from gannext.training.regions import uniform
 
 
 def jittered(x: Tensor) -> Tensor:
