@@ -78,10 +78,9 @@ NEAREST = (
     ("scratch", "no thin regions"),
     ("stain", "no `tone`"),
     ("hole", "no `flat`"),
-    ("blur", "no `blur`"),
     ("foreign", "no `paste`"),
 )
-"""Kinds of defect, and the trainings that have not met what is most like them."""
+"""Kinds of defect, and the trainings that have not met what is most like them. Nothing is like blur."""
 
 
 def development_split(texture: str, seed: int, folder: Path) -> Split:
