@@ -78,9 +78,10 @@ NEAREST = (
     ("scratch", "no thin regions"),
     ("stain", "no `tone`"),
     ("hole", "no `flat`"),
+    ("blur", "no `blur`"),
     ("foreign", "no `paste`"),
 )
-"""Kinds of defect, and the trainings that have not met what is most like them. Nothing is like blur."""
+"""Kinds of defect, and the trainings that have not met what is most like them."""
 
 
 def development_split(texture: str, seed: int, folder: Path) -> Split:

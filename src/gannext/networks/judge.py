@@ -23,8 +23,7 @@ class Judge(nn.Module):
         energies at half the side -> batch norm without weights ─┤
                                                                  └─> GanNeXt (patch 1) -> bilinear x2
 
-    Each of the K experts learns to find regions of its own shape. One network for all of them learns the large ones, and
-    hardly sees a scratch.
+    Each of the K experts learns to find regions of its own shape. One network for all of them sees less of the thin ones.
 
     Args:
         channels: image channels C.

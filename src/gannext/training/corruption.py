@@ -32,7 +32,7 @@ class Corruption:
         visible: a region whose pixels change by less on average, in [-1, 1], is left out.
     """
 
-    fills: tuple[str, ...] = 2 * ("paste", "flat", "noise") + ("tone",)
+    fills: tuple[str, ...] = 2 * ("paste", "blur", "flat", "noise") + ("tone",)
     shapes: tuple[str, ...] = ("spot",)
     sites: tuple[int, int] = (1, 4)
     clean: float = 0.1
@@ -123,6 +123,14 @@ def tone(y: Tensor, pool: Tensor) -> Tensor:
     return mean + (y - mean) * contrast + sign * uniform(n, 0.1, 1.0, device)
 
 
+def blur(y: Tensor, pool: Tensor) -> Tensor:
+    """The image itself, blurred, or, one time in four, sharpened."""
+    blurred = gaussian_blur(y, float(torch.empty(()).uniform_(0.9, 3.0)))
+    if torch.rand(()) < 0.75:
+        return blurred
+    return y + float(torch.empty(()).uniform_(1.0, 3.0)) * (y - blurred)
+
+
 def flat(y: Tensor, pool: Tensor) -> Tensor:
     """One colour, shaded and a little noisy."""
     n, device = len(y), y.device
@@ -142,7 +150,7 @@ def noise(y: Tensor, pool: Tensor) -> Tensor:
     return mean + bumpy * log_uniform(n, 0.02, 0.6, device)
 
 
-FILLS: dict[str, Fill] = {"paste": paste, "tone": tone, "flat": flat, "noise": noise}
+FILLS: dict[str, Fill] = {"paste": paste, "tone": tone, "blur": blur, "flat": flat, "noise": noise}
 
 SPOTS = Corruption()
 THIN = Corruption(fills=("tone", "flat"), shapes=("line", "line", "outline"))
