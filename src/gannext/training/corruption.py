@@ -52,7 +52,7 @@ class Corruption:
         y, mask = x.clone(), x.new_zeros(n, 1, *x.shape[-2:])
         if not len(image):
             return y, mask
-        cover = self._covers(len(image), (x.shape[-2], x.shape[-1]), device)
+        cover = self._regions(len(image), (x.shape[-2], x.shape[-1]), device)
         filled = self._fills(x, image)
         for number in range(most):
             chosen = torch.nonzero(site == number).flatten()
@@ -61,7 +61,7 @@ class Corruption:
             mask[target] = torch.maximum(mask[target], region)
         return y, mask
 
-    def _covers(self, regions: int, size: tuple[int, int], device: torch.device) -> Tensor:
+    def _regions(self, regions: int, size: tuple[int, int], device: torch.device) -> Tensor:
         """How much of each pixel each region covers, (R, 1, H, W) in [0, 1]."""
         cover = torch.zeros(regions, 1, *size, device=device)
         for name, chosen in assigned(self.shapes, regions, device):
