@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ablation import Without, chosen, report, trained
 from gannext.cli.demo import BUDGET
@@ -38,10 +38,10 @@ SPOTS, THIN = FULL.corruptions
 class Both(Corruption):
     """Every other image is corrupted by spots, and the others by thin regions."""
 
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, x: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
         y, mask = x.clone(), x.new_zeros(len(x), 1, *x.shape[-2:])
         for first, corrupt in enumerate((SPOTS, THIN)):
-            y[first::2], mask[first::2] = corrupt(x[first::2])
+            y[first::2], mask[first::2] = corrupt(x[first::2], random)
         return y, mask
 
 

@@ -12,6 +12,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,11 +30,12 @@ from torchvision import transforms
 
 from gannext.data import Cache, DataConfig, load_split
 from gannext.detection import normalise, slow_in_bf16
-from gannext.networks import Judge, NetworkConfig
-from gannext.training import RECIPES, TrainConfig, fit
-from gannext.training.fused import FusedJudge, fuse
+from gannext.networks import NetworkConfig
+from gannext.training import RECIPES, TrainConfig, fit, fused, objective, threads
+from gannext.training.fused import fuse
 from gannext.training.module import GanModule
 from gannext.training.objective import OBJECTIVES
+from gannext.training.threads import threads_for_pieces
 from measuring import Spread, add_arguments, apart, called, in_turn, pictures, timing, write_pictures, write_table
 
 PLAIN = "plain PyTorch"
@@ -239,16 +241,25 @@ def time_choices(networks: NetworkConfig, args: argparse.Namespace) -> list[dict
     return [row_of(name, seconds[name], seconds[next(iter(steps))], args) for name in steps]
 
 
+@contextmanager
+def one_after_the_other() -> Iterator[None]:
+    """Within it nothing of a judge's training is done at once."""
+    with ExitStack() as stack:
+        for module in (threads, fused, objective):
+            stack.enter_context(patch.object(module, "at_once", lambda *call: list(map(*call))))
+        yield
+
+
 def time_experts(networks: NetworkConfig, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for a step of robust-textures with its experts side by side, and for one with one after the other."""
+    """Rows for a step of robust-textures: its pieces one after the other, those side by side, and as `fit` takes it."""
     recipe = RECIPES["robust-textures"]
     judges = recipe.networks("gannext", (JUDGED, JUDGED), 1, {})
     x = normalise(torch.from_numpy(pictures(recipe.batch_size, JUDGED)).permute(0, 3, 1, 2)[:, :1])
     module = GanModule(judges, recipe).train()
     optimisers = module.configure_optimizers()
 
-    def step(apart: Callable[..., Any]) -> None:
-        with patch.object(FusedJudge, "apart", apart):
+    def step(way: Callable[[], AbstractContextManager[Any]]) -> None:
+        with way():
             losses = OBJECTIVES[recipe.objective](recipe, module.generator, module.discriminator, x)
             for optimiser in optimisers:
                 optimiser.zero_grad()
@@ -256,7 +267,11 @@ def time_experts(networks: NetworkConfig, args: argparse.Namespace) -> list[dict
             for optimiser in optimisers:
                 optimiser.step()
 
-    ways = {"experts one after the other": Judge.apart, "experts side by side": FusedJudge.apart}
+    ways = {
+        "one after the other": one_after_the_other,
+        "side by side": nullcontext,
+        "side by side, all else in one thread": threads_for_pieces,
+    }
     seconds = in_turn({name: timing(step, way, items=len(x)) for name, way in ways.items()}, args.rounds)
     shown = argparse.Namespace(**vars(args) | {"dim": judges.generator["dim"], "batch": recipe.batch_size})
     return [row_of(name, seconds[name], seconds[next(iter(ways))], shown) for name in ways]

@@ -16,20 +16,23 @@ GRADIENT = 0.7
 SIGMAS = tuple(sorted({GRADIENT, *POOLS, *BANDS, *(1.6 * sigma for sigma in BANDS)}))
 CELLS = 8
 """Into so many cells `layout` divides an image's sides."""
+MANY = 16  # channels, which a depthwise convolution takes at once
 FLOOR = 1e-4  # of an energy, as the logarithm of nothing is minus infinity: a hundredth of [-1, 1]'s half, squared
 
 
 def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
     """(N, C, H, W) blurred by a Gaussian of that standard deviation in pixels; the border is mirrored."""
-    return gaussian_blurs(x, (sigma,))[:, :, 0]
+    return gaussian_blurs(x, (sigma,))[0]
 
 
-def gaussian_blurs(x: Tensor, sigmas: Sequence[float], stride: int = 1) -> Tensor:
-    """(N, C, H, W) blurred by K Gaussians of these standard deviations in pixels: (N, C, K, H, W); the border is mirrored.
+def gaussian_blurs(x: Tensor, sigmas: Sequence[float], stride: int = 1) -> tuple[Tensor, ...]:
+    """(N, C, H, W) blurred by Gaussians of these standard deviations in pixels, each (N, C, H, W); the border is mirrored.
 
-    With a stride, what `[..., ::stride, ::stride]` would leave of it: the rest is not computed. All Gaussians share two
-    convolutions, which with few channels take a CPU less time than two for each, though the narrow ones are padded by zeros.
+    With a stride, what `[..., ::stride, ::stride]` would leave of it: the rest is not computed. With few channels all Gaussians
+    share two convolutions, which take a CPU less time than two for each, though the narrow ones are padded by zeros.
     """
+    if x.shape[1] >= MANY and len(sigmas) > 1:
+        return tuple(gaussian_blurs(x, (sigma,), stride)[0] for sigma in sigmas)
     reaches = [min(math.ceil(3 * sigma), min(x.shape[-2:]) - 1) for sigma in sigmas]
     reach, channels = max(reaches), x.shape[1]
     offsets = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
@@ -40,7 +43,8 @@ def gaussian_blurs(x: Tensor, sigmas: Sequence[float], stride: int = 1) -> Tenso
     x = F.pad(x, (reach, reach, reach, reach), mode="reflect")
     x = F.conv2d(x, kernels[:, None, None], groups=channels, stride=(1, stride))
     x = F.conv2d(x, kernels[:, None, :, None], groups=len(kernels), stride=(stride, 1))
-    return x.unflatten(1, (channels, len(sigmas)))
+    blurred: tuple[Tensor, ...] = x.unflatten(1, (channels, len(sigmas))).unbind(2)
+    return blurred
 
 
 def energies(x: Tensor) -> Tensor:
@@ -50,16 +54,17 @@ def energies(x: Tensor) -> Tensor:
     normal as "too busy", where a squared error calls whatever is smooth normal.
     """
     cells = [x[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
-    return torch.cat([*log_energies(x, POOLS), *cells], 1)
+    maps = [*log_energies(x, POOLS), *cells]
+    return torch.cat([m.contiguous(memory_format=torch.channels_last) for m in maps], 1)
 
 
 def log_energies(x: Tensor, pools: Sequence[float]) -> list[Tensor]:
     """For each width, in pixels, the log energies (N, 9 C, H/2, W/2) of the band-pass filters of images (N, C, H, W), and their
     local mean (N, C, H/2, W/2); where a side is odd, its half is rounded up."""
     x = x.contiguous(memory_format=torch.channels_last)  # measured twice to four times as fast on a CPU
-    blurred = dict(zip(SIGMAS, gaussian_blurs(x, SIGMAS).unbind(2), strict=True))
+    blurred = dict(zip(SIGMAS, gaussian_blurs(x, SIGMAS), strict=True))
     smooth = blurred[GRADIENT]
-    dx = F.pad(smooth[..., 1:] - smooth[..., :-1], (0, 1))
+    dx = F.pad(smooth[..., 1:] - smooth[..., :-1], (0, 1)).contiguous(memory_format=torch.channels_last)
     dy = F.pad(smooth[..., 1:, :] - smooth[..., :-1, :], (0, 0, 0, 1))
     bands = [x - blurred[BANDS[0]]]
     bands += [blurred[sigma] - blurred[1.6 * sigma] for sigma in BANDS]
@@ -68,7 +73,7 @@ def log_energies(x: Tensor, pools: Sequence[float]) -> list[Tensor]:
     squares = torch.cat(bands, 1).square().contiguous(memory_format=torch.channels_last)  # (N, 9 C, H, W)
     maps = []
     for pool in pools:
-        maps += [torch.log(gaussian_blurs(squares, (pool,), stride=2)[:, :, 0] + FLOOR), blurred[pool][..., ::2, ::2]]
+        maps += [torch.log(gaussian_blurs(squares, (pool,), stride=2)[0] + FLOOR), blurred[pool][..., ::2, ::2]]
     return maps
 
 

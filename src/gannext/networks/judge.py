@@ -69,8 +69,12 @@ class Judge(nn.Module):
         x = pad_to_multiple(x, self.stride)
         if torch.is_autocast_enabled(x.device.type):  # logarithms of small energies want 32 bits
             with torch.autocast(x.device.type, enabled=False):
-                maps = energies(x)
+                maps = self.filtered(x)
         else:
-            maps = energies(x)
+            maps = self.filtered(x)
         normed: Tensor = self.norm(maps)
         return normed
+
+    def filtered(self, x: Tensor) -> Tensor:
+        """What the fixed filters make of images (N, C, H, W) with even sides, each channel by itself: (N, E, H/2, W/2)."""
+        return energies(x)

@@ -6,7 +6,7 @@ import platform
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from gannext.training.callbacks import LAST, EpochLines, MetricsTable, Pictures,
 from gannext.training.cost import training_macs
 from gannext.training.module import GanModule
 from gannext.training.recipe import Recipe
+from gannext.training.threads import threads_for_pieces
 
 SHOWN_IMAGES = 8
 MOST_STOPS = 50  # for validation, a checkpoint and pictures, about
@@ -164,7 +165,8 @@ def fit(
     check_training(config, split)
     run.mkdir(parents=True, exist_ok=True)
     progress = sys.stdout.isatty() if progress is None else progress
-    with quiet_lightning(), freed_memory_kept():
+    by_pieces = threads_for_pieces() if config.recipe.corruptions else nullcontext()
+    with quiet_lightning(), freed_memory_kept(), by_pieces:
         seed_everything(config.seed, workers=True, verbose=False)
         module = GanModule(config.networks, config.recipe, steps_of(config, len(split.train)), config.seed)
         batches = Batches(split, config)

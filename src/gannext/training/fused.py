@@ -6,8 +6,8 @@ by a kernel of its own size: as convolutions, maps and weights are put in anothe
 products is slow, pointwise layers are convolutions after all.
 """
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gannext.detection import composed, parted
 from gannext.networks import Block, Depthwise, Describer, Discriminator, Downsample, GanNeXt, Judge, Upsample
-from gannext.training.threads import side_by_side
+from gannext.training.threads import at_once, side_by_side
 
 
 def fuse(network: nn.Module) -> nn.Module:
@@ -150,13 +150,24 @@ class FusedStemOut(nn.Sequential):
         return F.conv_transpose2d(x, weight, bias, enlarge.stride)
 
 
+def with_images_for_channels(filters: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Filters of single channels, of images (N, C, H, W) that are given to them as one image of N C channels: as many fill a
+    processor's registers, and take half the time."""
+    images = x.transpose(0, 1).flatten(0, 1)[None].contiguous(memory_format=torch.channels_last)  # (1, C N, H, W)
+    maps = filters(images).permute(0, 2, 3, 1)  # (1, h, w, E N), as it lies in memory
+    return maps.reshape(-1, len(x)).t().contiguous().view(len(x), *maps.shape[1:3], -1).permute(0, 3, 1, 2)
+
+
 class FusedJudge(Judge):
-    """A Judge whose experts learn side by side."""
+    """A Judge whose experts learn side by side, and whose filters' images are divided among as many threads."""
+
+    def filtered(self, x: Tensor) -> Tensor:
+        if not fusing(self, x):
+            return super().filtered(x)
+        return torch.cat(at_once(partial(with_images_for_channels, super().filtered), x.chunk(len(self.experts))))
 
     def apart(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        if not fusing(self, maps[0]) or torch.get_num_threads() < len(maps):
-            return super().apart(maps)
-        return side_by_side(self.experts, maps)
+        return side_by_side(self.experts, maps) if fusing(self, maps[0]) else super().apart(maps)
 
 
 class WholeMap(nn.Conv2d):

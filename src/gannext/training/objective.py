@@ -6,11 +6,13 @@ from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from gannext.networks import Describer, Judge
 from gannext.training.contrast import contrastive_loss
+from gannext.training.corruption import Corruption
 from gannext.training.recipe import Recipe
+from gannext.training.threads import at_once
 from gannext.training.views import jittered, turned_copies, view
 
 
@@ -82,8 +84,16 @@ def judge_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Module,
     w * BCE(J(y), m), where a corrupted pixel weighs the more the thinner its region is.
     """
     assert isinstance(discriminator, Judge)
+
+    def example(corrupt: Corruption, random: Generator) -> tuple[Tensor, Tensor, Tensor]:
+        y, mask = corrupt(x, random)
+        return y, mask, thinness(mask)
+
+    each = at_once if x.device.type == "cpu" else map
+    # Numbers of their own: threads would take those of one generator in any order.
+    randoms = [Generator(x.device).manual_seed(int(torch.randint(1 << 62, ()))) for _ in recipe.corruptions]
     with torch.autocast(x.device.type, enabled=False):  # images, not activations
-        y, mask = (torch.cat(parts) for parts in zip(*(corrupt(x) for corrupt in recipe.corruptions), strict=True))
+        y, mask, weight = (torch.cat(parts) for parts in zip(*each(example, recipe.corruptions, randoms), strict=True))
     clean = torch.cat([x] * len(recipe.corruptions))
     logit = discriminator.divided(y)
     nothing = logit.new_zeros(())
@@ -92,7 +102,7 @@ def judge_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Module,
         adversarial=nothing,
         reconstruction=F.l1_loss(generator(y[::RESTORED]), clean[::RESTORED]),
         latent=nothing,
-        discriminator=(thinness(mask) * F.binary_cross_entropy_with_logits(logit, mask, reduction="none")).mean(),
+        discriminator=(weight * F.binary_cross_entropy_with_logits(logit, mask, reduction="none")).mean(),
     )
 
 
@@ -104,7 +114,9 @@ NEIGHBOURHOOD = 9  # pixels
 def thinness(mask: Tensor) -> Tensor:
     """Weights (N, 1, H, W): 1 outside a mask of 0 and 1, and inside between 1 and 1 + THIN, the less of a pixel's
     neighbourhood is corrupted too: a scratch has few pixels, and would hardly count."""
-    filled = F.avg_pool2d(mask, NEIGHBOURHOOD, 1, NEIGHBOURHOOD // 2)
+    filled, reach = mask, NEIGHBOURHOOD // 2
+    filled = F.avg_pool2d(filled, (NEIGHBOURHOOD, 1), 1, (reach, 0))  # down, then across: a few sums instead of a square's
+    filled = F.avg_pool2d(filled, (1, NEIGHBOURHOOD), 1, (0, reach))
     return 1.0 + THIN * mask * (1.0 - filled)
 
 

@@ -1,11 +1,12 @@
-"""Networks that train side by side, each in threads of its own.
+"""Work that is done side by side, each piece in threads of its own.
 
 Torch divides every operation among its threads. The operations of a small network are too short for that: of two threads, each
 is waited for a third of the time. Networks that do not need one another take as long together as the longest of them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 Result = TypeVar("Result")
 MOST = 8  # at once
 POOL = ThreadPoolExecutor(MOST, "gannext")  # threads that stay, as torch prepares each anew
+_dealt = 0  # how many threads `at_once` deals out while torch has one; 0 for torch's own
 
 
 def side_by_side(networks: Iterable[nn.Module], inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -43,10 +45,13 @@ class SideBySide(torch.autograd.Function):
 
 
 def at_once(function: Callable[..., Result], *arguments: Iterable[Any]) -> list[Result]:
-    """`list(map(function, *arguments))`, all calls at once, among which torch's threads are dealt out."""
-    calls = list(zip(*arguments, strict=True))
-    threads, automatic = torch.get_num_threads(), torch.is_autocast_enabled("cpu")
-    each, low = max(1, threads // len(calls)), torch.get_autocast_dtype("cpu")
+    """`list(map(function, *arguments))`, all calls at once, among which torch's threads are dealt out; where there are fewer
+    threads than calls, one after the other."""
+    calls, own = list(zip(*arguments, strict=True)), torch.get_num_threads()
+    each = (_dealt or own) // len(calls)
+    automatic, low = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+    if not each:
+        return [function(*call) for call in calls]
 
     def call(call_arguments: Sequence[Any]) -> Result:
         torch.set_num_threads(each)  # of this thread; what it sets for all is mended below
@@ -56,4 +61,21 @@ def at_once(function: Callable[..., Result], *arguments: Iterable[Any]) -> list[
     try:
         return list(POOL.map(call, calls))
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(own)
+
+
+@contextmanager
+def threads_for_pieces() -> Iterator[None]:
+    """Within it what is not done by `at_once` has one thread.
+
+    After an operation that they shared, threads wait for the next by turning, for milliseconds, and take the processors from
+    what is then done at once.
+    """
+    global _dealt
+    _dealt = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(_dealt)
+        _dealt = 0

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gannext.networks import turned
-from gannext.training.regions import uniform
 
 
 def jittered(x: Tensor) -> Tensor:
@@ -34,7 +33,7 @@ def turned_copies(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def each(x: Tensor, low: float, high: float) -> Tensor:
     """A number of its own for each image, (N, 1, 1, 1)."""
-    return uniform(len(x), low, high, x.device)
+    return torch.rand(len(x), 1, 1, 1, device=x.device) * (high - low) + low
 
 
 def moved(x: Tensor, scale: tuple[float, float], shift: float, degrees: float, aspect: float) -> Tensor:
