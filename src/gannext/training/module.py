@@ -103,7 +103,7 @@ class GanModule(LightningModule):
             for group in optimiser.param_groups:
                 group["lr"] = rate
             optimiser.zero_grad()
-            self.manual_backward(loss, inputs=list(network.parameters()), retain_graph=again)
+            self.manual_backward(loss, inputs=optimiser.param_groups[0]["params"], retain_graph=again)
             self._average_gradients(network)
             optimiser.step()
         for average, network in zip(self.averages or (), (self.generator, self.discriminator), strict=False):
