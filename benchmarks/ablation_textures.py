@@ -65,7 +65,6 @@ TRAININGS = {
     "all of it": Without(FULL),
     "no lines": Without(replace(FULL, corruptions=(SPOTS, replace(THIN, shapes=("outline",))))),
     "no outlines": Without(replace(FULL, corruptions=(SPOTS, replace(THIN, shapes=("line",))))),
-    "thin regions that hardly show too": Without(replace(FULL, corruptions=(SPOTS, replace(THIN, visible=SPOTS.visible)))),
     "no thin regions": Without(replace(FULL, corruptions=(SPOTS,)), judge={"EXPERTS": 1}),
     "one network for spots and thin regions": Without(replace(FULL, corruptions=(Both(),)), judge={"EXPERTS": 1}),
     **{f"no `{fill}`": without_fill(fill) for fill in sorted(set(SPOTS.fills))},

@@ -153,4 +153,4 @@ def noise(y: Tensor, pool: Tensor, random: Generator) -> Tensor:
 FILLS: dict[str, Fill] = {"paste": paste, "tone": tone, "blur": blur, "flat": flat, "noise": noise}
 
 SPOTS = Corruption()
-THIN = Corruption(fills=("tone", "flat"), shapes=("line", "line", "outline"), visible=0.15)
+THIN = Corruption(fills=("tone", "flat"), shapes=("line", "line", "outline"))
