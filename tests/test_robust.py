@@ -20,8 +20,9 @@ from gannext.training import RECIPES
 from gannext.training.corruption import FILLS, SPOTS, THIN, Corruption
 from gannext.training.fused import fuse
 from gannext.training.module import running_average
-from gannext.training.objective import thinness
+from gannext.training.objective import judge_losses, thinness
 from gannext.training.regions import SHAPES
+from gannext.training.threads import at_once, threads_for_pieces
 from test_maps import spotted
 
 
@@ -197,6 +198,40 @@ def test_experts_side_by_side_learn_what_one_after_the_other_would(precision: to
     assert learnt[1][0].dtype == learnt[2][0].dtype
     for one_by_one, side_by_side in zip(*learnt.values(), strict=True):
         assert torch.allclose(one_by_one, side_by_side, rtol=1e-3, atol=1e-5 if precision == torch.float32 else 2e-2)
+
+
+def test_a_step_is_the_same_however_many_threads_share_it() -> None:
+    """Threads that drew from one generator would corrupt otherwise each time."""
+    recipe = RECIPES["robust-textures"]
+    networks, x = recipe.networks("gannext", (32, 32), 1, {}), torch.rand(8, 1, 32, 32) * 2 - 1
+    generator, discriminator = fuse(networks.build_generator()), fuse(networks.build_discriminator())
+    losses = []
+    for threads in (1, 2, 2, 2):
+        torch.set_num_threads(threads)
+        try:
+            with threads_for_pieces():
+                torch.manual_seed(0)
+                step = judge_losses(recipe, generator, discriminator, x)
+        finally:
+            torch.set_num_threads(1)
+        losses.append([step.discriminator.item(), step.reconstruction.item()])
+    assert np.allclose(losses, losses[0], rtol=1e-4)
+
+
+def test_threads_are_dealt_out_to_pieces_and_given_back() -> None:
+    def count(piece: int) -> int:
+        return torch.get_num_threads()
+
+    torch.set_num_threads(4)
+    try:
+        with pytest.raises(KeyError), threads_for_pieces():
+            assert torch.get_num_threads() == 1 and at_once(count, range(2)) == [2, 2] and at_once(count, range(3)) == [1] * 3
+            assert torch.get_num_threads() == 1
+            raise KeyError
+        assert torch.get_num_threads() == 4 and at_once(count, range(2)) == [2, 2]
+    finally:
+        torch.set_num_threads(1)
+    assert at_once(count, range(2)) == [1, 1]
 
 
 def test_it_trains_in_bf16(parts: Path, gannext: Command, tmp_path: Path) -> None:

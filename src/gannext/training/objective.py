@@ -114,9 +114,9 @@ NEIGHBOURHOOD = 9  # pixels
 def thinness(mask: Tensor) -> Tensor:
     """Weights (N, 1, H, W): 1 outside a mask of 0 and 1, and inside between 1 and 1 + THIN, the less of a pixel's
     neighbourhood is corrupted too: a scratch has few pixels, and would hardly count."""
-    filled, reach = mask, NEIGHBOURHOOD // 2
-    filled = F.avg_pool2d(filled, (NEIGHBOURHOOD, 1), 1, (reach, 0))  # down, then across: a few sums instead of a square's
-    filled = F.avg_pool2d(filled, (1, NEIGHBOURHOOD), 1, (0, reach))
+    reach = NEIGHBOURHOOD // 2
+    down = F.avg_pool2d(mask, (NEIGHBOURHOOD, 1), 1, (reach, 0))  # then across: a few sums instead of a square's
+    filled = F.avg_pool2d(down, (1, NEIGHBOURHOOD), 1, (0, reach))
     return 1.0 + THIN * mask * (1.0 - filled)
 
 
