@@ -42,7 +42,8 @@ from gannext.training.recipe import Recipe
 from gannext.training.threads import threads_for_pieces
 
 SHOWN_IMAGES = 8
-MOST_STOPS = 50  # for validation, a checkpoint and pictures, about
+MOST_STOPS, FEWEST_STOPS = 50, 8  # for validation, a checkpoint and pictures, about
+STEPS_BETWEEN = 100  # two stops, or more: one takes as long as a step or two of a small network
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def fit(
         seed_everything(config.seed, workers=True, verbose=False)
         module = GanModule(config.networks, config.recipe, steps_of(config, len(split.train)), config.seed)
         batches = Batches(split, config)
-        every = max(1, config.epochs // MOST_STOPS)  # the epochs of a small folder are short and many
+        every = epochs_between_stops(config.epochs, len(split.train) // images_of_a_step(config))
         shown = split.held_out.__getitems__(range(min(SHOWN_IMAGES, len(split.held_out))))
         trainer = Trainer(
             accelerator="cuda" if config.accelerator == "gpu" else config.accelerator,  # Lightning's "gpu" is Apple's too
@@ -258,6 +259,11 @@ def remembered(config: TrainConfig, split: Split, generator: nn.Module, discrimi
     normal = (split.train.__getitems__(chosen[i : i + size]) for i in range(0, len(chosen), size))
     held_out = make_loader(split.held_out, size, workers=config.workers)
     return NeighbourScoring.fit(plan, generator, discriminator, normal, held_out)
+
+
+def epochs_between_stops(epochs: int, steps: int) -> int:
+    """How many epochs of so many steps lie between two stops: more than one where they are short and many."""
+    return max(1, epochs // MOST_STOPS, min(epochs // FEWEST_STOPS, STEPS_BETWEEN // steps))
 
 
 def steps_of(config: TrainConfig, images: int) -> int:
