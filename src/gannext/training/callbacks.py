@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, Checkpoint
 from torch import Tensor, nn
 from torchvision.utils import make_grid, save_image
 
@@ -105,22 +105,40 @@ class MetricsTable(Callback):
         write_text(self.path, text.getvalue())
 
 
+def is_stop(trainer: Trainer, every: int) -> bool:
+    """Whether the epoch that ends is one of every so many, or the last one."""
+    epoch = trainer.current_epoch + 1
+    return epoch % every == 0 or epoch == trainer.max_epochs or 0 <= trainer.max_steps <= trainer.global_step
+
+
+class Checkpoints(Checkpoint):
+    """Saves the run's state every so many epochs, and at its end, which Lightning's own ModelCheckpoint would leave out."""
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path = path
+        self.every = every
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if is_stop(trainer, self.every):
+            trainer.save_checkpoint(self.path)
+
+
 class Pictures(Callback):
     """Saves held-out images, their reconstructions and the differences.
 
     Args:
         folder: where `epoch_0001.png` and so on go.
         images: bytes (N, C, H, W) to show, a handful.
-        every: after how many epochs each time.
+        every: after how many epochs each time; after the last one too.
     """
 
-    def __init__(self, folder: Path, images: Tensor, every: int = 1) -> None:
+    def __init__(self, folder: Path, images: Tensor, every: int) -> None:
         self.folder = folder
         self.images = images
         self.every = every
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero and len(self.images) and (trainer.current_epoch + 1) % self.every == 0:
+        if trainer.is_global_zero and len(self.images) and is_stop(trainer, self.every):
             self.folder.mkdir(parents=True, exist_ok=True)
             grid = reconstruction_grid(cast(Any, pl_module).detecting_networks()[0], self.images)
             save_image(grid.float() / 255, self.folder / f"epoch_{trainer.current_epoch + 1:04d}.png")

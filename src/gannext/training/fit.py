@@ -14,7 +14,7 @@ from typing import Any
 import lightning
 import torch
 from lightning import LightningDataModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
@@ -35,14 +35,15 @@ from gannext.detection import (
 from gannext.networks import NetworkConfig
 from gannext.runtime import MOST_RATE, Calibration, InputError, PixelCalibration, Tiling, write_atomically
 from gannext.training.allocation import freed_memory_kept
-from gannext.training.callbacks import LAST, EpochLines, MetricsTable, Pictures, SaveOnInterrupt, Throughput
+from gannext.training.callbacks import LAST, Checkpoints, EpochLines, MetricsTable, Pictures, SaveOnInterrupt, Throughput
 from gannext.training.cost import training_macs
 from gannext.training.module import GanModule
 from gannext.training.recipe import Recipe
 from gannext.training.threads import threads_for_pieces
 
 SHOWN_IMAGES = 8
-MOST_STOPS, FEWEST_STOPS = 50, 8  # for validation, a checkpoint and pictures, about
+# Of a training, for validation, a checkpoint and pictures, about; the last epoch is one too, though nothing is validated then.
+MOST_STOPS, FEWEST_STOPS = 50, 8
 STEPS_BETWEEN = 100  # two stops, or more: one takes as long as a step or two of a small network
 
 
@@ -187,13 +188,7 @@ def fit(
                 *callbacks,
                 MetricsTable(run / "metrics.csv"),
                 SaveOnInterrupt(run / LAST),
-                ModelCheckpoint(
-                    run,
-                    LAST.removesuffix(".ckpt"),
-                    every_n_epochs=every,
-                    save_on_train_epoch_end=True,
-                    enable_version_counter=False,
-                ),
+                Checkpoints(run / LAST, every),
                 Pictures(run / "pictures", shown, every),
                 TQDMProgressBar(leave=False) if progress else EpochLines(),
             ],
