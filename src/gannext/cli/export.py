@@ -134,7 +134,7 @@ def calibration_batches(detector: "Detector", sources: "list[Path | Pixels]") ->
 
     size = None if detector.tiling else detector.size
     batch: list[Pixels] = []
-    for prepared in prepare(sources, size, detector.channels, ahead=BATCH if size else 1):
+    for prepared in prepare(sources, size, detector.channels, detector.bits, ahead=BATCH if size else 1):
         if isinstance(prepared.pixels, InputError):
             continue
         if detector.tiling:

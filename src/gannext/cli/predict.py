@@ -156,7 +156,7 @@ class Outputs:
     def _decoded(self, image: str) -> Pixels | None:
         """An image's bytes (H, W, C), decoded once more rather than kept for a whole batch; None where it is gone since."""
         try:
-            return decode_image(image, self.detector.channels, large=self.detector.tiling is not None)
+            return decode_image(image, self.detector.channels, self.detector.bits, large=self.detector.tiling is not None)
         except InputError as error:
             warn(f"{error}; it was judged, and has no pictures")
             return None

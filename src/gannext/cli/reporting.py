@@ -47,6 +47,7 @@ def data_config(detector: "Detector", stored: Mapping[str, Any]) -> "DataConfig"
         stored.get("test_images"),
         stored.get("seed", 0),
         tile=detector.tiling.side if detector.tiling else None,
+        bits=detector.bits,
     )
 
 

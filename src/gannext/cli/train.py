@@ -28,7 +28,7 @@ from gannext.cli.options import (
     weight,
 )
 from gannext.cli.runs import LAST_RUN, RUN_OF_OTHER_RANKS, as_yaml, find_run, make_folder, new_run, resumed_arguments
-from gannext.runtime import SIDES, InputError, image_size, write_text
+from gannext.runtime import BITS, SIDES, InputError, image_size, write_text
 
 if TYPE_CHECKING:
     from gannext.data import Images, Split
@@ -67,6 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "memory", "stream"),
         default="auto",
         help="keep decoded images in memory, or decode them as they are needed; auto: memory up to 2 GiB",
+    )
+    data.add_argument(
+        "--bits",
+        type=number(int, *BITS),
+        metavar="N",
+        help="how many bits the greys of 16-bit images have, 8 to 16 (default: what those to train on reach)",
     )
     add_tile_options(data, stored=False)
     data.add_argument("--workers", type=count, default=2, metavar="N", help="processes that decode streamed images")
@@ -175,14 +181,16 @@ def run(args: Options) -> int:
     network_config(args, recipe_of(args).networks)  # options that cannot be are better refused before the data are read
     accelerator, devices = device_of(args)
 
-    from gannext.data import DataConfig, load_split
+    from gannext.data import DATASETS, DataConfig, load_split
     from gannext.detection import Neighbours, find_device, slow_in_bf16
     from gannext.training import Diverged, Interrupted, TrainConfig, check_training, device_count, fit, length_of_training
 
     data = DataConfig(
         args.dataset, args.data_root, args.abnormal_class, args.image_size, args.channels,
-        args.train_images, args.test_images, args.seed, args.cache, tiling.side if tiling else None,
+        args.train_images, args.test_images, args.seed, args.cache, tiling.side if tiling else None, args.bits,
     )  # fmt: skip
+    if args.bits and args.dataset in DATASETS:
+        raise InputError(f"the images of {args.dataset} have no 16-bit greys: leave --bits out")
     if tiling and args.protocol == "published":
         from gannext.evaluation import NO_TILES
 
@@ -315,6 +323,8 @@ def report_split(dataset: str, split: "Split") -> None:
         f"Data: {dataset}{left_out}: {training} to train on, {len(split.held_out)} held out to "
         f"calibrate, {len(split.test) - abnormal} normal and {abnormal} abnormal to test"
     )
+    if split.bits and split.bits < BITS[1]:
+        show(f"Of their 16-bit greys {split.bits} bits count: {2**split.bits - 1} and more are white (--bits).")
     if split.train.streams:
         show("The images do not fit into memory and are decoded as they are needed.")
 

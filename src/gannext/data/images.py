@@ -76,20 +76,19 @@ class FileImages(Images):
 
     streams = True
 
-    def __init__(self, paths: Sequence[Path], size: tuple[int, int], channels: int) -> None:
+    def __init__(self, paths: Sequence[Path], size: tuple[int, int], channels: int, bits: int) -> None:
         self.paths = list(paths)
-        self.size = size
-        self.channels = channels
+        self.size, self.channels, self.bits = size, channels, bits
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitems__(self, indices: Sequence[int]) -> Tensor:
-        pixels = [resize(decode_image(self.paths[i], self.channels), self.size) for i in indices]
+        pixels = [resize(decode_image(self.paths[i], self.channels, self.bits), self.size) for i in indices]
         return stack(pixels, self.size, self.channels)
 
     def subset(self, indices: Sequence[int]) -> "FileImages":
-        return FileImages([self.paths[i] for i in indices], self.size, self.channels)
+        return FileImages([self.paths[i] for i in indices], self.size, self.channels, self.bits)
 
     def source(self, index: int) -> Path | Pixels:
         return self.paths[index]
@@ -105,7 +104,7 @@ class ReadFiles:
 
 
 def read_files(
-    paths: Sequence[Path], size: tuple[int, int], channels: int, cache: Cache = "auto", what: str = "images"
+    paths: Sequence[Path], size: tuple[int, int], channels: int, bits: int, cache: Cache = "auto", what: str = "images"
 ) -> ReadFiles:
     """Reads image files, each of them once; a damaged one is left out and named.
 
@@ -113,6 +112,7 @@ def read_files(
         paths: the files.
         size: height and width that they are resized to.
         channels: 3 for RGB, 1 for grey.
+        bits: of greys deeper than eight bits; see `gannext.runtime.to_pixels`.
         cache: "memory" keeps the decoded bytes, "stream" only the paths, "auto" decides by the bytes' sum.
         what: names the files on the progress bar.
 
@@ -124,7 +124,7 @@ def read_files(
 
     def read(path: Path) -> Pixels | InputError | None:
         try:
-            pixels = decode_image(path, channels)
+            pixels = decode_image(path, channels, bits)
             return resize(pixels, size) if keep else None
         except InputError as error:
             return error
@@ -138,7 +138,7 @@ def read_files(
     if keep:
         arrays = [result for result in results if isinstance(result, np.ndarray)]
         return ReadFiles(MemoryImages(stack(arrays, size, channels), good), kept, unreadable)
-    return ReadFiles(FileImages(good, size, channels), kept, unreadable)
+    return ReadFiles(FileImages(good, size, channels, bits), kept, unreadable)
 
 
 def from_arrays(arrays: NDArray[np.uint8], size: tuple[int, int], channels: int) -> MemoryImages:

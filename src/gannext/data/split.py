@@ -14,7 +14,7 @@ from gannext.data.folders import scan_folder
 from gannext.data.images import Cache, Images, from_arrays, read_files
 from gannext.data.masks import find_masks
 from gannext.data.tiles import read_pictures
-from gannext.runtime import InputError, unknown
+from gannext.runtime import BITS, InputError, find_bits, unknown
 
 HELD_OUT_SHARE = 0.1
 HELD_OUT_LEAST = 50
@@ -37,6 +37,7 @@ class DataConfig:
         seed: chooses the held-out images.
         cache: see `read_files`.
         tile: of a folder, the side of the tiles that pictures are cut into rather than resized as a whole.
+        bits: of a folder, how many bits the greys of 16-bit images have; None for what the training images reach.
     """
 
     dataset: str = "digits"
@@ -49,6 +50,7 @@ class DataConfig:
     seed: int = 0
     cache: Cache = "auto"
     tile: int | None = None
+    bits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Split:
         unreadable: one sentence for every file that was left out.
         masks: for each test image, the file that marks its defect; None for a normal image, and where there is none.
         mask_faults: one sentence for every abnormal image without a mask, and every mask without an image.
+        bits: how many bits the greys of 16-bit images have; None where there are no such images.
 
     Where pictures are tiled, `train` has their tiles; `held_out` and `test` have of each picture the tile in its middle,
     and its `source`, by which it is judged.
@@ -82,6 +85,7 @@ class Split:
     unreadable: list[str] = field(default_factory=list)
     masks: list[Path | None] = field(default_factory=list)
     mask_faults: list[str] = field(default_factory=list)
+    bits: int | None = None
 
     @property
     def has_masks(self) -> bool:
@@ -231,6 +235,8 @@ def _split_folder(config: DataConfig, test_only: bool) -> Split:
         raise InputError(
             f"{root} tells normal from abnormal by its folders, so --abnormal-class {config.abnormal_class} has no meaning"
         )
+    if config.bits is None:
+        config = replace(config, bits=find_bits(folder.train))
     train = _read(folder.train, config, "training images")
     if not train.kept and not test_only:
         raise InputError(f"none of the {len(folder.train)} training images in {root} can be used: {train.faults[0]}")
@@ -265,6 +271,7 @@ def _split_folder(config: DataConfig, test_only: bool) -> Split:
         unreadable=[*train.faults, *(validation.faults if folder.validation else []), *test.faults],
         masks=[mask_of.get(files[i]) for i in test.kept],
         mask_faults=mask_faults,
+        bits=config.bits,
     )
 
 
@@ -279,8 +286,9 @@ class _Read:
 
 
 def _read(paths: Sequence[Path], config: DataConfig, what: str) -> _Read:
+    bits = config.bits or BITS[1]
     if config.tile is None:
-        files = read_files(paths, config.size, config.channels, config.cache, what)
+        files = read_files(paths, config.size, config.channels, bits, config.cache, what)
         return _Read(files.images, files.images, files.kept, files.unreadable)
-    pictures = read_pictures(paths, config.tile, config.size, config.channels, config.cache, what)
+    pictures = read_pictures(paths, config.tile, config.size, config.channels, bits, config.cache, what)
     return _Read(pictures.tiles, pictures.centres, pictures.kept, pictures.unusable)

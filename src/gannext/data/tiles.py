@@ -32,6 +32,7 @@ class TileImages(Images):
         tile: side of a tile, in the pictures' pixels.
         size: height and width that tiles are resized to.
         channels: 3 for RGB, 1 for grey.
+        bits: of greys deeper than eight bits.
     """
 
     def __init__(
@@ -42,9 +43,10 @@ class TileImages(Images):
         tile: int,
         size: tuple[int, int],
         channels: int,
+        bits: int,
     ) -> None:
         self.paths, self.sizes, self.pixels = list(paths), list(sizes), pixels
-        self.tile, self.size, self.channels = tile, size, channels
+        self.tile, self.size, self.channels, self.bits = tile, size, channels, bits
         self.streams = pixels is None
         self.ends = np.cumsum([-(-height // tile) * -(-width // tile) for height, width in sizes])
         self.at_hand: OrderedDict[int, Pixels] = OrderedDict()
@@ -85,6 +87,7 @@ class TileImages(Images):
             self.tile,
             self.size,
             self.channels,
+            self.bits,
         )
 
     def source(self, index: int) -> Path | Pixels:
@@ -97,7 +100,7 @@ class TileImages(Images):
         if picture not in self.at_hand:
             while len(self.at_hand) >= AT_HAND:
                 self.at_hand.popitem(last=False)
-            self.at_hand[picture] = decode_image(self.paths[picture], self.channels, large=True)
+            self.at_hand[picture] = decode_image(self.paths[picture], self.channels, self.bits, large=True)
         self.at_hand.move_to_end(picture)
         return self.at_hand[picture]
 
@@ -122,6 +125,7 @@ def read_pictures(
     tile: int,
     size: tuple[int, int],
     channels: int,
+    bits: int,
     cache: Cache = "auto",
     what: str = "pictures",
 ) -> ReadPictures:
@@ -134,7 +138,7 @@ def read_pictures(
 
     def read(path: Path) -> tuple[Pixels, tuple[int, int], Pixels | None] | InputError:
         try:
-            pixels = decode_image(path, channels, large=True)
+            pixels = decode_image(path, channels, bits, large=True)
             shape = pixels.shape[0], pixels.shape[1]
             Tiling(tile).check(shape, str(path))
         except InputError as error:
@@ -151,7 +155,7 @@ def read_pictures(
     files = [paths[i] for i in kept]
     whole = [pixels for _, _, pixels in good if pixels is not None] if keep else None
     return ReadPictures(
-        TileImages(files, [shape for _, shape, _ in good], whole, tile, size, channels),
+        TileImages(files, [shape for _, shape, _ in good], whole, tile, size, channels, bits),
         MemoryImages(stack([centre for centre, _, _ in good], size, channels), files),
         kept,
         [str(result) for result in results if isinstance(result, InputError)],

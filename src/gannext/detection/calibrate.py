@@ -108,7 +108,7 @@ def seen_in_tiles(detector: Detector, pictures: Iterable[OneImage]) -> Iterator[
     """What the networks see in the tiles of pictures; one that cannot be used is passed over."""
     tiling = detector.tiling
     assert tiling is not None
-    for prepared in prepare(pictures, None, detector.channels, ahead=1):
+    for prepared in prepare(pictures, None, detector.channels, detector.bits, ahead=1):
         if not isinstance(prepared.pixels, InputError) and min(prepared.size) >= tiling.side:
             for _, tiles in detector.tile_batches(prepared.pixels, tiling):
                 yield detector.see(to_tensor(tiles), parts=True)

@@ -18,7 +18,7 @@ from gannext.detection.maps import MAPS, AnomalyMap
 from gannext.detection.score import Description, denormalise, normalise, score_batch, score_batches
 from gannext.detection.scorings import AnyScoring, scoring_as_dict, scoring_of
 from gannext.networks import NetworkConfig
-from gannext.runtime import Calibration, InputError, PixelCalibration, Pixels, Predictor, Tiling, View
+from gannext.runtime import BITS, Calibration, InputError, PixelCalibration, Pixels, Predictor, Tiling, View
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Detector(Predictor):
         tiling: how pictures are cut into tiles, which then go through the networks; None where they are
             resized as a whole. A picture's score is the largest of its tiles'.
         anomaly_map: how anomaly maps are made; None in files of a gannext that made none.
+        bits: how many bits the greys of 16-bit images have.
     """
 
     def __init__(
@@ -68,8 +69,9 @@ class Detector(Predictor):
         provenance: Mapping[str, Any] | None = None,
         tiling: Tiling | None = None,
         anomaly_map: AnomalyMap | None = None,
+        bits: int = BITS[1],
     ) -> None:
-        super().__init__(calibration, provenance, tiling)
+        super().__init__(calibration, provenance, tiling, bits)
         self.config = config
         self.generator = generator.eval().requires_grad_(False)
         self.discriminator = discriminator.eval().requires_grad_(False)
@@ -102,6 +104,7 @@ class Detector(Predictor):
             scoring = scoring_of(metadata["scoring"], content.weights("scoring"))
             tiling = Tiling(**metadata["tiling"]) if metadata.get("tiling") else None
             anomaly_map = read_anomaly_map(metadata["anomaly_map"]) if metadata.get("anomaly_map") else None
+            bits = int(metadata.get("bits", BITS[1]))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             # The checksums hold, so that this is no damage: the code has changed since.
@@ -110,7 +113,7 @@ class Detector(Predictor):
                 f"({reason}): train it again"
             ) from None
         provenance = metadata.get("provenance")
-        detector = cls(config, generator, discriminator, scoring, calibration, provenance, tiling, anomaly_map)
+        detector = cls(config, generator, discriminator, scoring, calibration, provenance, tiling, anomaly_map, bits)
         return detector.to(find_device(device))
 
     def save(self, path: str | Path) -> None:
@@ -125,6 +128,7 @@ class Detector(Predictor):
             "calibration": asdict(self.calibration),
             "threshold": self.calibration.threshold,
             "tiling": self.tiling and asdict(self.tiling),
+            "bits": self.bits,
             "anomaly_map": self.anomaly_map and asdict(self.anomaly_map),
             "provenance": self.provenance,
         }

@@ -128,6 +128,7 @@ def metadata_of(detector: Detector, precision: str) -> dict[str, Any]:
         "networks": detector.networks,
         "size": detector.size,
         "channels": detector.channels,
+        "bits": detector.bits,
         "classes": ["normal", "abnormal"],
         "scoring": scoring_as_dict(detector.scoring),
         "calibration": asdict(detector.calibration),

@@ -74,5 +74,5 @@ def inspect(detector: Detector, split: Split, batch_size: int = BATCH_SIZE, repo
 def pixels_of(source: Path | Pixels, detector: Detector) -> Pixels:
     """An image as it is judged, at its own size."""
     if isinstance(source, Path):
-        return decode_image(source, detector.channels, large=detector.tiling is not None)
+        return decode_image(source, detector.channels, detector.bits, large=detector.tiling is not None)
     return source

@@ -6,11 +6,13 @@ from gannext.runtime.errors import InputError, unknown
 from gannext.runtime.exported import Exported
 from gannext.runtime.files import check_folder, check_place, write_atomically, write_text
 from gannext.runtime.images import (
+    BITS,
     SUFFIXES,
     Pixels,
     array_to_pixels,
     decode_file,
     decode_image,
+    find_bits,
     find_images,
     image_size,
     resize,
@@ -40,6 +42,7 @@ from gannext.runtime.tiles import SMALLEST_TILE, Blend, Box, Tiling
 __all__ = [
     "BATCH_SIZE",
     "BINS",
+    "BITS",
     "ENGINES",
     "FORMAT",
     "FORMAT_VERSION",
@@ -79,6 +82,7 @@ __all__ = [
     "count",
     "decode_file",
     "decode_image",
+    "find_bits",
     "find_images",
     "image_size",
     "is_exported",

@@ -18,7 +18,7 @@ from gannext.runtime.engines import (
     openvino_engine,
 )
 from gannext.runtime.errors import InputError, unknown
-from gannext.runtime.images import Pixels
+from gannext.runtime.images import BITS, Pixels
 from gannext.runtime.pixels import PixelCalibration
 from gannext.runtime.predictor import Predictor, View
 from gannext.runtime.sealed import ExportedContent, read_exported
@@ -43,13 +43,14 @@ class Exported(Predictor):
             Calibration(tuple(metadata["calibration"]["scores"]), metadata["calibration"]["fpr"]),
             metadata["provenance"],
             Tiling(**tiling) if tiling else None,
+            int(metadata.get("bits", BITS[1])),
         )
         self.metadata = dict(metadata)
         self.engine, self.path = engine, path
         self._size = metadata["size"][0], metadata["size"][1]
         self._channels = int(metadata["channels"])
-        if min(self._size) < 1 or self._channels not in (1, 3):
-            raise ValueError(f"images of {self._size} pixels with {self._channels} channels")
+        if min(self._size) < 1 or self._channels not in (1, 3) or not BITS[0] <= self.bits <= BITS[1]:
+            raise ValueError(f"images of {self._size} pixels with {self._channels} channels of {self.bits} bits")
         self._pixels = PixelCalibration.read(pixels) if pixels else None
 
     @classmethod

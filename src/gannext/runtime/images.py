@@ -7,6 +7,7 @@ and therefore the same score everywhere.
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,13 +21,15 @@ Pixels = NDArray[np.uint8]
 Read = TypeVar("Read")
 
 ORIENTATION = 0x0112  # the EXIF tag
+BITS = (8, 16)  # of the greys that a file may keep more than eight of
+MOST_LOOKED_INTO = 100  # files, to find out how deep their greys are
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"})
 
 
-def decode_image(path: str | Path, channels: int = 3, *, large: bool = False) -> Pixels:
+def decode_image(path: str | Path, channels: int = 3, bits: int = BITS[1], *, large: bool = False) -> Pixels:
     """Reads an image file as a person would see it: uint8 array (height, width, channels), of `decode_file`'s arguments and
-    with its errors; `channels` is 3 for RGB, and 1 for grey."""
-    return decode_file(path, lambda image: to_pixels(image, channels), large=large)
+    with its errors; `channels` is 3 for RGB, and 1 for grey, and `bits` is `to_pixels`'."""
+    return decode_file(path, lambda image: to_pixels(image, channels, bits), large=large)
 
 
 def decode_file(path: str | Path, convert: Callable[[Image.Image], Read], *, large: bool = False) -> Read:
@@ -80,15 +83,40 @@ def image_size(path: Path) -> tuple[int, int]:
         return 0, 0
 
 
-def to_pixels(image: Image.Image, channels: int = 3) -> Pixels:
+def find_bits(paths: Sequence[Path]) -> int | None:
+    """How many bits the deep greys among image files reach: 8, 10, 12, 14 or 16, as cameras have them; None without any.
+
+    So many files at most are looked into, from the first to the last; a damaged one is passed over.
+    """
+    highest = 0
+    for path in paths[:: -(-len(paths) // MOST_LOOKED_INTO) or 1]:
+        if is_deep(path):
+            with suppress(InputError):
+                highest = max(highest, decode_file(path, lambda image: int(np.asarray(image).max()), large=True))
+    return min(max(highest.bit_length() + highest.bit_length() % 2, BITS[0]), BITS[1]) if highest else None
+
+
+def is_deep(image: "Path | Image.Image") -> bool:
+    """Whether an image, or a file by what its head says, has greys of more than eight bits, which are no floats."""
+    if isinstance(image, Image.Image):
+        return image.mode == "I" or image.mode.startswith("I;16")
+    try:
+        with warnings.catch_warnings(), Image.open(image) as opened:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return is_deep(opened)
+    except Exception:  # decoding will say what is wrong with the file
+        return False
+
+
+def to_pixels(image: Image.Image, channels: int = 3, bits: int = BITS[1]) -> Pixels:
     """A PIL image of any mode as a person would see it: uint8 (height, width, channels).
 
-    Camera orientation is applied, transparency is laid over white, and 16-bit greys keep their
-    upper eight bits (Pillow alone would clip them to white).
+    Camera orientation is applied, transparency is laid over white, and of greys of more than eight bits the upper eight
+    of so many count (Pillow alone would clip them to white): an X-ray of 12 bits is nearly black in a file of 16.
     """
     image = upright(image)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = Image.fromarray(deep_grey_to_bytes(np.asarray(image), image.mode))
+    if is_deep(image) or image.mode == "F":
+        image = Image.fromarray(deep_grey_to_bytes(np.asarray(image), image.mode, bits))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -103,13 +131,14 @@ def upright(image: Image.Image) -> Image.Image:
     return image if image.getexif().get(ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
 
 
-def deep_grey_to_bytes(values: NDArray[np.generic], mode: str) -> Pixels:
-    """Greys of more than eight bits as bytes; floats are read as 0..1 if they all lie there, else as 0..255."""
+def deep_grey_to_bytes(values: NDArray[np.generic], mode: str, bits: int = BITS[1]) -> Pixels:
+    """Greys of so many bits as bytes, more than all of these being white; floats are read as 0..1 if they all lie there, else
+    as 0..255."""
     if mode == "F":
         values = np.nan_to_num(values.astype(np.float64))
         inside = values.size > 0 and values.min() >= 0.0 and values.max() <= 1.0
         return np.clip(np.rint(values * 255 if inside else values), 0, 255).astype(np.uint8)
-    return (np.clip(values, 0, 65535).astype(np.uint16) >> 8).astype(np.uint8)
+    return (np.clip(values, 0, 2**bits - 1).astype(np.uint16) >> (bits - 8)).astype(np.uint8)
 
 
 def to_image(pixels: Pixels) -> Image.Image:
@@ -140,12 +169,13 @@ def resize_map(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
-def array_to_pixels(values: NDArray[np.generic], channels: int = 3) -> Pixels:
+def array_to_pixels(values: NDArray[np.generic], channels: int = 3, bits: int = BITS[1]) -> Pixels:
     """An image array as uint8 (height, width, channels).
 
     Args:
         values: (height, width) or (height, width, 1 | 3 | 4); bytes, 16-bit integers, or floats in [0, 1].
         channels: 3 for RGB, 1 for grey.
+        bits: how many of the 16 bits of integers are filled.
 
     Raises:
         InputError: another shape or type, or floats outside [0, 1].
@@ -162,7 +192,7 @@ def array_to_pixels(values: NDArray[np.generic], channels: int = 3) -> Pixels:
             raise InputError("an image array of floats must lie in [0, 1]: scale it, or give bytes")
         values = np.rint(values * 255).astype(np.uint8)
     elif values.dtype == np.uint16:
-        values = deep_grey_to_bytes(values, "I;16")
+        values = deep_grey_to_bytes(values, "I;16", bits)
     elif values.dtype != np.uint8:
         raise InputError(f"an image array of {values.dtype} is ambiguous: give uint8, uint16, or floats in [0, 1]")
     return to_pixels(Image.fromarray(values), channels)

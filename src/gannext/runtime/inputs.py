@@ -41,16 +41,19 @@ class Prepared:
     pixels: Pixels | InputError
 
 
-def prepare(images: Iterable[OneImage], size: tuple[int, int] | None, channels: int, ahead: int) -> Iterator[Prepared]:
+def prepare(
+    images: Iterable[OneImage], size: tuple[int, int] | None, channels: int, bits: int, ahead: int
+) -> Iterator[Prepared]:
     """The images in order, decoded by threads `ahead` of their use.
 
     Args:
         images: single images; see `spread`.
         size: height and width that they are resized to; None leaves them as they are, to be tiled.
         channels: 3 for RGB, 1 for grey.
+        bits: of greys deeper than eight bits; see `to_pixels`.
         ahead: how many images are decoded beforehand.
     """
-    get_ready = partial(_prepare_one, size=size, channels=channels)
+    get_ready = partial(_prepare_one, size=size, channels=channels, bits=bits)
     with ThreadPoolExecutor(min(DECODING_THREADS, ahead)) as pool:
         waiting: deque[Future[Prepared]] = deque()
         for position, image in enumerate(images):
@@ -62,23 +65,23 @@ def prepare(images: Iterable[OneImage], size: tuple[int, int] | None, channels: 
             yield waiting.popleft().result()
 
 
-def _prepare_one(name: str, image: OneImage, size: tuple[int, int] | None, channels: int) -> Prepared:
+def _prepare_one(name: str, image: OneImage, size: tuple[int, int] | None, channels: int, bits: int) -> Prepared:
     if isinstance(image, (str, Path)):
         try:
-            pixels = decode_image(image, channels, large=size is None)
+            pixels = decode_image(image, channels, bits, large=size is None)
         except InputError as error:
             return Prepared(name, (0, 0), error)
     elif isinstance(image, Image.Image):
         try:
-            pixels = to_pixels(image, channels)
+            pixels = to_pixels(image, channels, bits)
         except (OSError, ValueError) as error:  # a PIL image of a file is read only now; some modes have no RGB
             return Prepared(name, (0, 0), InputError(f"image {name} cannot be read ({error})"))
     elif is_tensor(image):
         image = image.detach().cpu()
         array = (image.float() if image.is_floating_point() else image).numpy()  # NumPy knows no bfloat16
-        pixels = array_to_pixels(array.transpose(1, 2, 0) if array.ndim == 3 else array, channels)
+        pixels = array_to_pixels(array.transpose(1, 2, 0) if array.ndim == 3 else array, channels, bits)
     else:
-        pixels = array_to_pixels(np.asarray(image), channels)
+        pixels = array_to_pixels(np.asarray(image), channels, bits)
     own_size = pixels.shape[0], pixels.shape[1]
     return Prepared(name, own_size, pixels if size is None else resize(pixels, size))
 

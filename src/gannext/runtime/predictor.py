@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gannext.runtime.calibration import Calibration
 from gannext.runtime.errors import InputError
-from gannext.runtime.images import Pixels, resize, resize_map
+from gannext.runtime.images import BITS, Pixels, resize, resize_map
 from gannext.runtime.inputs import OneImage, Prepared, prepare, spread
 from gannext.runtime.pixels import PixelCalibration
 from gannext.runtime.results import Prediction
@@ -44,14 +44,20 @@ class Predictor(ABC):
         provenance: where the detector came from: recipe, data, versions. Plain JSON.
         tiling: how pictures are cut into tiles, which then go through the networks; None where they are
             resized as a whole. A picture's score is the largest of its tiles'.
+        bits: how many bits the greys of 16-bit images have.
     """
 
     def __init__(
-        self, calibration: Calibration, provenance: Mapping[str, Any] | None = None, tiling: Tiling | None = None
+        self,
+        calibration: Calibration,
+        provenance: Mapping[str, Any] | None = None,
+        tiling: Tiling | None = None,
+        bits: int = BITS[1],
     ) -> None:
         self.calibration = calibration
         self.provenance = dict(provenance or {})
         self.tiling = tiling
+        self.bits = bits
 
     @property
     @abstractmethod
@@ -135,10 +141,10 @@ class Predictor(ABC):
         if maps and self.pixel_calibration is None:
             raise InputError("this detector knows no anomaly maps, as an older gannext made it: train it again")
         if self.tiling:  # large pictures: one in hand, the next one on its way
-            for prepared in prepare(spread(images), None, self.channels, ahead=1):
+            for prepared in prepare(spread(images), None, self.channels, self.bits, ahead=1):
                 yield self._judge_tiles(prepared, self.tiling, batch_size, reconstruct, maps)
             return
-        stream = prepare(spread(images), self.size, self.channels, ahead=2 * batch_size)
+        stream = prepare(spread(images), self.size, self.channels, self.bits, ahead=2 * batch_size)
         while batch := list(islice(stream, batch_size)):
             yield from self._judge(batch, reconstruct, maps)
 

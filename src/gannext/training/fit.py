@@ -33,7 +33,7 @@ from gannext.detection import (
     find_device,
 )
 from gannext.networks import NetworkConfig
-from gannext.runtime import MOST_RATE, Calibration, InputError, PixelCalibration, Tiling, write_atomically
+from gannext.runtime import BITS, MOST_RATE, Calibration, InputError, PixelCalibration, Tiling, write_atomically
 from gannext.training.allocation import freed_memory_kept
 from gannext.training.callbacks import LAST, Checkpoints, EpochLines, MetricsTable, Pictures, SaveOnInterrupt, Throughput
 from gannext.training.cost import training_macs
@@ -231,7 +231,9 @@ def calibrated(config: TrainConfig, split: Split, module: GanModule) -> Detector
     }
     networks = module.detecting_networks()
     scoring = remembered(config, split, *networks)
-    detector = Detector(config.networks, *networks, scoring, Calibration((0.0,)), provenance, config.tiling)
+    detector = Detector(
+        config.networks, *networks, scoring, Calibration((0.0,)), provenance, config.tiling, bits=split.bits or BITS[1]
+    )
     kind = config.recipe.map
     if config.tiling:
         pictures = [split.held_out.source(i) for i in range(len(split.held_out))]

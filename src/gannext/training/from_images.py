@@ -9,7 +9,7 @@ from warnings import warn
 
 from gannext.data import DataConfig, Split, from_pixels, load_split, name_of, split_normal
 from gannext.detection import Detector
-from gannext.runtime import BATCH_SIZE, InputError, OneImage, check_side, prepare, spread
+from gannext.runtime import BATCH_SIZE, BITS, InputError, OneImage, check_side, prepare, spread
 from gannext.training.cost import length_of_training
 from gannext.training.fit import TrainConfig, fit
 from gannext.training.kind import kind_of
@@ -22,6 +22,7 @@ def train(
     image_size: int | tuple[int, int],
     recipe: str = "robust",
     channels: int = 3,
+    bits: int | None = None,
     epochs: int | None = None,
     budget: float | None = None,
     batch_size: int | None = None,
@@ -39,6 +40,8 @@ def train(
         image_size: side, or height and width, in pixels, that images are resized to: 32 to 1024. Small defects want 64 or more.
         recipe: "robust", which chooses "robust-objects" or "robust-textures" by the images, one of these, or "published".
         channels: 3 for colour, 1 for grey.
+        bits: how many bits the greys of 16-bit images have, 8 to 16, as they may have 12 in a file of 16; by default what
+            those of a folder reach, and 16 where images are given one by one.
         epochs: passes over the training images, instead of the recipe's own length.
         budget: likewise, multiply-accumulates in all, such as 1e12.
         batch_size: images a step, instead of the recipe's own.
@@ -62,7 +65,9 @@ def train(
             raise InputError(f"{name}={value:g} is impossible: give 1 or more, or leave it out")
     if channels not in (1, 3):
         raise InputError(f"images of {channels} channels are not supported: give 3 for colour, or 1 for grey")
-    split, provenance = split_of(images, size, channels, seed)
+    if bits is not None and not BITS[0] <= bits <= BITS[1]:
+        raise InputError(f"greys of {bits} bits are not supported: give 8 to 16, or leave bits out")
+    split, provenance = split_of(images, DataConfig(size=size, channels=channels, seed=seed, bits=bits))
     if split.unreadable:
         warn(f"images left out: {len(split.unreadable)}, the first of them as {split.unreadable[0]}", stacklevel=2)
     chosen = find_recipe(recipe, "gannext", lambda: kind_of(split.train)).for_images(len(split.train))
@@ -77,17 +82,18 @@ def train(
         return fit(config, split, Path(output or unwanted))
 
 
-def split_of(
-    images: "OneImage | Iterable[OneImage]", size: tuple[int, int], channels: int, seed: int
-) -> tuple[Split, dict[str, Any]]:
-    """Images to train on and to calibrate on, and what the detector's file shall say of them: where a folder is found again."""
+def split_of(images: "OneImage | Iterable[OneImage]", config: DataConfig) -> tuple[Split, dict[str, Any]]:
+    """Images to train on and to calibrate on, and what the detector's file shall say of them: where a folder is found again.
+
+    `config` says how they are read and split.
+    """
     if isinstance(images, (str, Path)):
         root = Path(images)
-        config = DataConfig(name_of(root), root, size=size, channels=channels, seed=seed)
-        return load_split(config), {"data": {"dataset": config.dataset, "data_root": str(root.resolve()), "seed": seed}}
+        config = replace(config, dataset=name_of(root), root=root)
+        return load_split(config), {"data": {"dataset": config.dataset, "data_root": str(root.resolve()), "seed": config.seed}}
     pixels = []
-    for prepared in prepare(spread(images), size, channels, ahead=BATCH_SIZE):
+    for prepared in prepare(spread(images), config.size, config.channels, config.bits or BITS[1], ahead=BATCH_SIZE):
         if isinstance(prepared.pixels, InputError):
             raise prepared.pixels
         pixels.append(prepared.pixels)
-    return split_normal(from_pixels(pixels, size, channels), seed), {}
+    return replace(split_normal(from_pixels(pixels, config.size, config.channels), config.seed), bits=config.bits), {}
