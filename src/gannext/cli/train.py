@@ -250,7 +250,7 @@ def run(args: Options) -> int:
         warn(f"{stop}: go on with `gannext train --resume {folder}`")
         return INTERRUPTED
     except Diverged as stop:
-        kept = "the last good state is in last.ckpt" if (folder / "last.ckpt").exists() else "no epoch was complete yet"
+        kept = "the last good state is in last.ckpt" if (folder / "last.ckpt").exists() else "nothing was saved yet"
         raise InputError(f"training stopped because {stop}; {kept} in {folder}: try a smaller --lr") from None
     if not first:
         return 0

@@ -7,6 +7,7 @@ and therefore the same score everywhere.
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +23,7 @@ Read = TypeVar("Read")
 
 ORIENTATION = 0x0112  # the EXIF tag
 BITS = (8, 16)  # of the greys that a file may keep more than eight of
+DECODING_THREADS = 4
 MOST_LOOKED_INTO = 100  # files, to find out how deep their greys are
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"})
 
@@ -86,13 +88,18 @@ def image_size(path: Path) -> tuple[int, int]:
 def find_bits(paths: Sequence[Path]) -> int | None:
     """How many bits the deep greys among image files reach: 8, 10, 12, 14 or 16, as cameras have them; None without any.
 
-    So many files at most are looked into, from the first to the last; a damaged one is passed over.
+    MOST_LOOKED_INTO files at most are read, from the first to the last; a damaged one is passed over.
     """
-    highest = 0
-    for path in paths[:: -(-len(paths) // MOST_LOOKED_INTO) or 1]:
-        if is_deep(path):
-            with suppress(InputError):
-                highest = max(highest, decode_file(path, lambda image: int(np.asarray(image).max()), large=True))
+
+    def lightest(path: Path) -> int:
+        with suppress(InputError):
+            if is_deep(path):
+                return decode_file(path, lambda image: int(np.asarray(image).max()), large=True)
+        return 0
+
+    every = max(1, math.ceil(len(paths) / MOST_LOOKED_INTO))
+    with ThreadPoolExecutor(DECODING_THREADS) as pool:
+        highest = max(pool.map(lightest, paths[::every]), default=0)
     return min(max(highest.bit_length() + highest.bit_length() % 2, BITS[0]), BITS[1]) if highest else None
 
 

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gannext.runtime.errors import InputError
-from gannext.runtime.images import Pixels, array_to_pixels, decode_image, find_images, resize, to_pixels
+from gannext.runtime.images import DECODING_THREADS, Pixels, array_to_pixels, decode_image, find_images, resize, to_pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 OneImage: TypeAlias = "str | Path | Image.Image | NDArray[Any] | Tensor"
-DECODING_THREADS = 4
 
 
 @dataclass(frozen=True)
