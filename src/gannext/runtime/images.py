@@ -75,14 +75,23 @@ def decode_file(path: str | Path, convert: Callable[[Image.Image], Read], *, lar
 
 def image_size(path: Path) -> tuple[int, int]:
     """Height and width as a person would see the picture, read from the file's head alone; (0, 0) where it has none."""
+
+    def upright_size(image: Image.Image) -> tuple[int, int]:
+        turned = image.getexif().get(ORIENTATION, 1) >= 5
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+    return of_head(path, upright_size, (0, 0))
+
+
+def of_head(path: Path, read: Callable[[Image.Image], Read], otherwise: Read) -> Read:
+    """What is read of an image file without decoding it, however large it is."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                turned = image.getexif().get(ORIENTATION, 1) >= 5
-                return (image.width, image.height) if turned else (image.height, image.width)
+                return read(image)
     except Exception:  # decoding will say what is wrong with the file
-        return 0, 0
+        return otherwise
 
 
 def find_bits(paths: Sequence[Path]) -> int | None:
@@ -93,7 +102,7 @@ def find_bits(paths: Sequence[Path]) -> int | None:
 
     def lightest(path: Path) -> int:
         with suppress(InputError):
-            if is_deep(path):
+            if of_head(path, is_deep, False):
                 return decode_file(path, lambda image: int(np.asarray(image).max()), large=True)
         return 0
 
@@ -103,16 +112,9 @@ def find_bits(paths: Sequence[Path]) -> int | None:
     return min(max(highest.bit_length() + highest.bit_length() % 2, BITS[0]), BITS[1]) if highest else None
 
 
-def is_deep(image: "Path | Image.Image") -> bool:
-    """Whether an image, or a file by what its head says, has greys of more than eight bits, which are no floats."""
-    if isinstance(image, Image.Image):
-        return image.mode == "I" or image.mode.startswith("I;16")
-    try:
-        with warnings.catch_warnings(), Image.open(image) as opened:
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return is_deep(opened)
-    except Exception:  # decoding will say what is wrong with the file
-        return False
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image has greys of more than eight bits, which are no floats."""
+    return image.mode == "I" or image.mode.startswith("I;16")
 
 
 def to_pixels(image: Image.Image, channels: int = 3, bits: int = BITS[1]) -> Pixels:
