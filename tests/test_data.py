@@ -186,6 +186,21 @@ def test_damaged_files_are_skipped_named_and_counted(cache: str, mvtec: Path) ->
     assert split.kinds.count("normal") == 5 and int(split.labels.sum()) == 7
 
 
+def test_what_is_hidden_beside_pictures_is_none_of_them(mvtec: Path, detector_file: Path, gannext: Command) -> None:
+    """What macOS writes beside files on other systems' disks, and an editor's folders of copies."""
+    shown = load_split(DataConfig("bottle", mvtec))
+    for folder in ("train", "test", "train/good", "test/good", "ground_truth", "ground_truth/broken"):
+        copies = mvtec / folder / ".ipynb_checkpoints"
+        copies.mkdir()
+        Image.new("L", (32, 32)).save(copies / "000.png")
+        (mvtec / folder / "._000.png").write_bytes(b"Mac OS X")
+    split = load_split(DataConfig("bottle", mvtec))
+    assert len(split.train) == len(shown.train) and not split.unreadable
+    assert split.kinds == shown.kinds and split.mask_faults == shown.mask_faults
+    judged = gannext("predict", detector_file, mvtec / "test", "--format", "csv")
+    assert judged.code == 0 and judged.out.count(".png,") == 13
+
+
 def test_a_folder_of_pictures_alone_trains_and_says_there_is_nothing_to_test(tmp_path: Path) -> None:
     write_pictures(tmp_path / "good", 12)
     split = load_split(DataConfig("good", tmp_path / "good"))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from gannext.runtime import SUFFIXES, InputError
+from gannext.runtime import InputError, image_files
 
 NORMAL_NAMES = frozenset({"0.normal", "normal", "good"})
 
@@ -64,7 +64,7 @@ def scan_folder(root: Path, test_only: bool = False) -> ImageFolder:
         images = _images_in(folder)
         test += images
         defects += [None] * len(images)
-    for folder in _subfolders(root / "test"):
+    for folder in subfolders(root / "test"):
         if folder.name.lower() not in NORMAL_NAMES:
             images = _images_in(folder)
             test += images
@@ -76,20 +76,18 @@ def scan_folder(root: Path, test_only: bool = False) -> ImageFolder:
     return ImageFolder(train, validation, test, defects)
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+def subfolders(folder: Path) -> list[Path]:
+    """The folders right in a folder, sorted, but for hidden ones; none, where there is no such folder."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) if folder.is_dir() else []
 
 
 def _normal_folders(folder: Path) -> list[Path]:
-    return [p for p in _subfolders(folder) if p.name.lower() in NORMAL_NAMES]
+    return [p for p in subfolders(folder) if p.name.lower() in NORMAL_NAMES]
 
 
 def _images_in(folder: Path, complaint: str | None = None) -> list[Path]:
     """The image files right in a folder, sorted; with a complaint, none is an error."""
-    try:
-        images = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-    except PermissionError:
-        raise InputError(f"{folder} may not be read: check its permissions") from None
+    images = image_files(folder)
     if complaint and not images:
         layout = "train/0.normal, test/0.normal and test/1.abnormal, or train/good, test/good and test/<defect>"
         raise InputError(f"{complaint}: put images there, or lay the folder out as {layout}")

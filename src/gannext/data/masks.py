@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gannext.runtime import SUFFIXES, InputError, decode_file, upright
+from gannext.data.folders import subfolders
+from gannext.runtime import InputError, decode_file, image_files, upright
 
 FOLDER = "ground_truth"
 ENDING = "_mask"
@@ -30,7 +31,7 @@ def find_masks(root: Path, images: Sequence[Path]) -> tuple[list[Path | None], l
     """
     masks: list[Path | None] = []
     faults: list[str] = []
-    unused = {path for path in (root / FOLDER).glob("*/*") if path.suffix.lower() in SUFFIXES}
+    unused = {path for folder in subfolders(root / FOLDER) for path in image_files(folder)}
     has_masks = bool(unused)
     by_place = {(path.parent.name, path.stem): path for path in sorted(unused)}
     for image in images:

@@ -5,6 +5,7 @@ and therefore the same score everywhere.
 """
 
 import math
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -207,6 +208,27 @@ def array_to_pixels(values: NDArray[np.generic], channels: int = 3, bits: int = 
     return to_pixels(Image.fromarray(values), channels)
 
 
+def image_files(folder: Path, deep: bool = False) -> list[Path]:
+    """The image files in a folder, with `deep` in the folders below it too, sorted by path.
+
+    What is hidden, its name beginning with a dot, is left alone: beside pictures lie `._part.png`, which macOS writes to
+    other systems' disks and which are none, and folders of copies such as `.ipynb_checkpoints`.
+
+    Raises:
+        InputError: a folder may not be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename} cannot be read ({error.strerror}): check its permissions") from None
+
+    found: list[Path] = []
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if deep and not name.startswith(".")]
+        paths = (Path(place, name) for name in files if not name.startswith("."))
+        found += (path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(found)
+
+
 def find_images(places: Sequence[str | Path]) -> list[Path]:
     """The image files that `places` name: files as they are, folders searched in depth, sorted by path.
 
@@ -216,7 +238,7 @@ def find_images(places: Sequence[str | Path]) -> list[Path]:
     found: list[Path] = []
     for place in map(Path, places):
         if place.is_dir():
-            inside = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            inside = image_files(place, deep=True)
             if not inside:
                 raise InputError(f"{place} holds no image: looked for {' '.join(sorted(SUFFIXES))}")
             found += inside
