@@ -1,8 +1,15 @@
-"""The conformal guarantee, and what threshold and p-value have to do with each other."""
+"""The conformal guarantee, what threshold and p-value have to do with each other, and `gannext calibrate`."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ImageEnhance
 
+import gannext as package
+from conftest import Command, picture, write_pictures
+from gannext.cli.reporting import data_config
+from gannext.data import load_split
 from gannext.runtime import Calibration, InputError
 
 
@@ -47,3 +54,77 @@ def test_too_few_held_out_images_are_said_so() -> None:
 def test_impossible_calibrations_are_refused(scores: tuple[float, ...], fpr: float) -> None:
     with pytest.raises(InputError):
         Calibration(scores, fpr)
+
+
+@pytest.fixture
+def today(tmp_path: Path) -> Path:
+    """Good pictures from a new lamp, and one that is none."""
+    folder = tmp_path / "today"
+    folder.mkdir()
+    for number in range(40):
+        ImageEnhance.Brightness(picture(3000 + number)).enhance(1.5).save(folder / f"{number:02d}.png")
+    (folder / "broken.png").write_bytes(b"broken")
+    return folder
+
+
+def test_good_pictures_of_today_set_the_threshold_anew(
+    detector_file: Path, today: Path, gannext: Command, tmp_path: Path
+) -> None:
+    before = detector_file.read_bytes()
+    alarms = gannext("predict", detector_file, today, "--format", "csv").out.count("abnormal")
+    done = gannext("calibrate", detector_file, today, "--fpr", 0.1, "-o", tmp_path / "new.gannext")
+    assert done.code == 0 and "broken.png" in done.err and f"which {alarms} of them exceed" in done.out
+    verdicts = gannext("predict", tmp_path / "new.gannext", today, "--format", "csv").out
+    assert alarms > 20 and verdicts.count("abnormal") == 3  # 4 of 41 are a tenth: three of these, and the next one
+    assert detector_file.read_bytes() == before
+    new = package.load(tmp_path / "new.gannext")
+    assert new.calibration.fpr == 0.1 and new.provenance["calibrated"]["images"] == 40
+    assert package.load(detector_file).provenance.items() <= new.provenance.items()
+
+
+def test_the_same_pictures_give_the_same_calibration(detector_file: Path) -> None:
+    """Whether a detector is calibrated by its training or afterwards."""
+    trained, again = package.Detector.load(detector_file), package.Detector.load(detector_file)
+    held_out = load_split(data_config(trained, trained.provenance["data"])).held_out
+    again.calibrate([held_out.source(i) for i in range(len(held_out))])
+    assert again.calibration.scores == pytest.approx(trained.calibration.scores, rel=1e-5)
+    assert trained.pixel_calibration and again.pixel_calibration
+    assert again.pixel_calibration.thresholds == pytest.approx(trained.pixel_calibration.thresholds, rel=1e-3)
+
+
+@pytest.mark.usefixtures("traced_once")
+@pytest.mark.parametrize("ending", ["onnx", "xml"])
+def test_an_exported_file_is_calibrated_as_its_detector(
+    ending: str, detector_file: Path, today: Path, gannext: Command, tmp_path: Path
+) -> None:
+    part = tmp_path / f"part.{ending}"
+    assert gannext("export", detector_file, "-o", part).code == 0
+    new = tmp_path / f"new.{ending}"
+    for source in (detector_file, part, new):  # the last time over the file itself
+        options = (today, "--pixel-fpr", 0.002, "-o", tmp_path / f"new{source.suffix}")
+        outcome = gannext("calibrate", source, *options)
+        assert outcome.code == 0, outcome.err
+    expected, found = package.load(tmp_path / "new.gannext"), package.load(new)
+    assert found.calibration.scores == pytest.approx(expected.calibration.scores, rel=1e-4)
+    assert expected.pixel_calibration and found.pixel_calibration and found.pixel_calibration.fpr == 0.002
+    assert found.pixel_calibration.threshold == pytest.approx(expected.pixel_calibration.threshold, rel=1e-3)
+    verdicts = [gannext("predict", tmp_path / f"new.{kind}", today).out.count("abnormal") for kind in ("gannext", ending)]
+    assert verdicts[0] == verdicts[1]
+
+
+def test_what_nothing_can_be_calibrated_on_is_a_sentence(
+    detector_file: Path, parts: Path, today: Path, gannext: Command, tmp_path: Path
+) -> None:
+    for arguments, words in (
+        ((today / "broken.png",), "no image could be judged"),
+        ((today, "-o", tmp_path / "x.onnx"), "end it in .gannext"),
+        ((tmp_path / "none",), "does not exist"),
+        ((today, "--fpr", 2), "out of range"),
+    ):
+        outcome = gannext("calibrate", detector_file, *arguments)
+        assert outcome.code == 2 and words in outcome.err and outcome.err.count("\n") == 1, outcome.err
+    assert sorted(detector_file.parent.glob("*.calibrated*")) == []
+    write_pictures(tmp_path / "few", 5)
+    known = gannext("calibrate", detector_file, parts / "train" / "0.normal", "-o", tmp_path / "known.gannext")
+    few = gannext("calibrate", detector_file, tmp_path / "few", "-o", tmp_path / "few.gannext")
+    assert "lie where it was trained" in known.err and "takes 19" in few.err and "trained" not in few.err

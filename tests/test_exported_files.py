@@ -112,7 +112,7 @@ def test_what_cannot_be_done_is_a_sentence(
         (("export", detector_file, "-o", tmp_path / "x.pt"), "end it in .onnx or .xml"),
         (("export", detector_file, "-o", tmp_path / "x.onnx", "--format", "openvino"), "end it in .xml"),
         (("export", detector_file, "--precision", "bf16", "-o", tmp_path / "x.onnx"), "export to .xml"),
-        (("evaluate", exported_file), "can only predict"),
+        (("evaluate", exported_file), "can only predict and be calibrated"),
         (("predict", tmp_path / "none.onnx", image), "does not exist"),
         (("predict", exported_file, image, "--device", "gpu"), "runs on the CPU"),
         (("predict", detector_file, image, "--engine", "openvino"), "no exported file"),
@@ -174,6 +174,8 @@ def test_the_runtime_alone(
     rows = Detector.load(detector_file).predict(parts / "test")
     assert [line.split()[-1] for line in done.stdout.splitlines()[1:]] == [row.verdict for row in rows]
     assert (tmp_path / "maps" / "regions.json").exists() and (tmp_path / "r.html").exists()
+    done = run(gannext, "calibrate", exported_file, parts / "test" / "0.normal", "-o", "anew.onnx")
+    assert done.returncode == 0 and run(gannext, "predict", "anew.onnx", parts / "test").returncode == 0, done.stderr
     for arguments, words in (
         (("predict", detector_file, parts / "test"), "gannext export"),
         (("train",), "gannext[train]"),

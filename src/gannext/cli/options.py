@@ -8,7 +8,18 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from gannext.runtime import LEAST_RATE, MOST_RATE, SMALLEST_TILE, InputError, Predictor, Tiling, check_side, unknown
+from gannext.runtime import (
+    BATCH_SIZE,
+    ENGINES,
+    LEAST_RATE,
+    MOST_RATE,
+    SMALLEST_TILE,
+    InputError,
+    Predictor,
+    Tiling,
+    check_side,
+    unknown,
+)
 
 DEFAULT_SIZE = (32, 32)  # this very object where --image-size was not given
 LARGEST_TILE = 8192
@@ -195,6 +206,19 @@ def add_device_option(parser: argparse._ActionsContainer) -> None:
         default="auto",
         help="where the networks run; auto takes a GPU where there is one",
     )
+
+
+def add_running_options(parser: argparse._ActionsContainer) -> None:
+    """How images are judged by a detector or an exported file: `--batch-size`, `--device`, `--engine` and `--threads`."""
+    parser.add_argument("--batch-size", type=positive, default=BATCH_SIZE, metavar="N", help="images scored together")
+    add_device_option(parser)
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="what runs an exported file; auto: OpenVINO for its own .xml files, ONNX Runtime for .onnx",
+    )
+    parser.add_argument("--threads", type=positive, metavar="N", help="processors that compute (default: all)")
 
 
 def add_tile_options(parser: argparse._ActionsContainer, *, stored: bool) -> None:

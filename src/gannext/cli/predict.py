@@ -11,18 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gannext.cli.options import (
-    add_device_option,
+    add_running_options,
     add_threshold_options,
     add_tile_options,
     adjust,
-    positive,
     progress,
     show,
     warn,
 )
 from gannext.runtime import (
-    BATCH_SIZE,
-    ENGINES,
     InputError,
     Pixels,
     Prediction,
@@ -64,15 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", type=Path, metavar="FILE", help="write an HTML report with pictures and a threshold slider")
     add_threshold_options(parser)
     add_tile_options(parser, stored=True)
-    parser.add_argument("--batch-size", type=positive, default=BATCH_SIZE, metavar="N", help="images scored together")
-    add_device_option(parser)
-    parser.add_argument(
-        "--engine",
-        choices=ENGINES,
-        default="auto",
-        help="what runs an exported file; auto: OpenVINO for its own .xml files, ONNX Runtime for .onnx",
-    )
-    parser.add_argument("--threads", type=positive, metavar="N", help="processors that compute (default: all)")
+    add_running_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gannext.detection.detector import Detector, Seen, to_tensor
 from gannext.detection.maps import AnomalyMap, default_smoothing
-from gannext.runtime import BINS, Calibration, InputError, OneImage, PixelCalibration, count, prepare
+from gannext.runtime import InputError, NormalSample, OneImage, PixelCalibration, prepare
 
 
 def calibrate(
@@ -74,13 +74,11 @@ def _calibrate(
     for seen in batches:
         means.add(seen)
     detector.anomaly_map = replace(detector.anomaly_map, scales=means.result())
-    counts = np.zeros(BINS, np.int64)
-    scores: list[float] = []
-    for some, values in judged:
-        scores += some
-        count(counts, values)
-    detector.calibration = Calibration(tuple(scores), fpr)
-    detector.anomaly_map = replace(detector.anomaly_map, pixels=PixelCalibration.of_counts(counts, pixel_fpr))
+    sample = NormalSample()
+    for scores, values in judged:
+        sample.add(scores, values)
+    detector.calibration = sample.calibration(fpr)
+    detector.pixel_calibration = sample.pixel_calibration(pixel_fpr)
 
 
 class PartMeans:

@@ -26,6 +26,7 @@ from gannext.runtime.options import PRECISIONS, SIDES, as_option, check_side
 from gannext.runtime.pixels import BINS, LEAST_RATE, MOST_RATE, PixelCalibration, count
 from gannext.runtime.predictor import BATCH_SIZE, Predictor, View
 from gannext.runtime.results import Prediction, as_csv, as_json, as_table, picture_name
+from gannext.runtime.sample import NormalSample
 from gannext.runtime.sealed import (
     FORMAT,
     FORMAT_VERSION,
@@ -63,6 +64,7 @@ __all__ = [
     "Exported",
     "ExportedContent",
     "InputError",
+    "NormalSample",
     "OneImage",
     "PixelCalibration",
     "Pixels",

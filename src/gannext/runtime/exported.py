@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,26 @@ class Exported(Predictor):
         make = openvino_engine if engine == "openvino" or content.weights is not None else onnxruntime_engine
         with one_sentence(path):
             return cls(content.metadata, make(content, threads), path)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the file that it was loaded from once more, with the thresholds and tiles of now; from then on it is that one.
+
+        Raises:
+            InputError: that file is gone or another by now; or as `Predictor.save` says.
+        """
+        content = read_exported(self.path)
+        if content.metadata != self.metadata:
+            raise InputError(f"{self.path} has been replaced since it was loaded: load it again")
+        metadata = {
+            **self.metadata,
+            "calibration": asdict(self.calibration),
+            "threshold": self.calibration.threshold,
+            "tiling": self.tiling and asdict(self.tiling),
+            "pixels": self._pixels and asdict(self._pixels),
+            "provenance": self.provenance,
+        }
+        content.with_metadata(metadata).save(path)
+        self.metadata, self.path = metadata, path
 
     @property
     def networks(self) -> Mapping[str, Any]:

@@ -1,9 +1,11 @@
 """How images are judged, whatever computes the networks: prepared, batched, cut into tiles, scored, and given a verdict."""
 
+import datetime
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from gannext.runtime.images import BITS, Pixels, resize, resize_map
 from gannext.runtime.inputs import OneImage, Prepared, prepare, spread
 from gannext.runtime.pixels import PixelCalibration
 from gannext.runtime.results import Prediction
+from gannext.runtime.sample import NormalSample
 from gannext.runtime.tiles import Blend, Box, Tiling
 
 BATCH_SIZE = 32  # images that are judged together where nobody says otherwise
@@ -84,6 +87,14 @@ class Predictor(ABC):
     def pixel_calibration(self, calibration: PixelCalibration) -> None: ...
 
     @abstractmethod
+    def save(self, path: str | Path) -> None:
+        """Writes it to a file of its own kind, which takes the place of an older one only when complete.
+
+        Raises:
+            InputError: the place may not be written, or the disk is full; the old file stays.
+        """
+
+    @abstractmethod
     def look(self, pixels: Pixels, *, reconstruct: bool = False, maps: bool = False) -> View:
         """What the networks see in bytes (n, H, W, C) at their size; what is not asked for costs nothing."""
 
@@ -147,6 +158,44 @@ class Predictor(ABC):
         stream = prepare(spread(images), self.size, self.channels, self.bits, ahead=2 * batch_size)
         while batch := list(islice(stream, batch_size)):
             yield from self._judge(batch, reconstruct, maps)
+
+    def calibrate(
+        self,
+        images: "OneImage | Iterable[OneImage]",
+        *,
+        fpr: float | None = None,
+        pixel_fpr: float | None = None,
+        batch_size: int = BATCH_SIZE,
+    ) -> list[Prediction]:
+        """Sets the thresholds and the p-values anew, from normal images that training never saw; scores and maps stay.
+
+        Args:
+            images: as `predict` takes them.
+            fpr: share of normal images that may be called abnormal; as before, where nothing is said.
+            pixel_fpr: share of normal pixels that may be called abnormal, likewise.
+            batch_size: images, or tiles of one, that go through the networks together.
+
+        Returns:
+            What was said of each image, by the thresholds of before; those with an error did not count.
+
+        Raises:
+            InputError: no image could be judged, or a rate is impossible; everything is as before then.
+        """
+        sample, judged, maps = NormalSample(), [], self.pixel_calibration
+        for prediction in self.predict_iter(images, batch_size=batch_size, maps=maps is not None):
+            if prediction.score is not None:
+                sample.add(prediction.score, prediction.anomaly_map)
+            judged.append(replace(prediction, anomaly_map=None))
+        if not sample.scores:
+            first = f" ({judged[0].error})" if judged else ""
+            raise InputError(f"no image could be judged, so there is nothing to calibrate on{first}")
+        calibration = sample.calibration(self.calibration.fpr if fpr is None else fpr)
+        if maps is not None:
+            self.pixel_calibration = sample.pixel_calibration(maps.fpr if pixel_fpr is None else pixel_fpr)
+        self.calibration = calibration
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        self.provenance["calibrated"] = {"images": len(sample.scores), "on": now}
+        return judged
 
     def _judge(self, batch: Sequence[Prepared], reconstruct: bool, maps: bool) -> Iterator[Prediction]:
         good = [p.pixels for p in batch if not isinstance(p.pixels, InputError)]

@@ -26,6 +26,8 @@ KEY, SEAL_KEY = "gannext", "gannext_seal"  # of ONNX's metadata_props; KEY of Op
 PRODUCER = "gannext"  # what a graph says of its maker, near its beginning
 LENGTH, DIGEST = 12, 64  # characters of the seal: the JSON's length, then the checksum
 XML_SEAL = b"<!-- gannext seal %s -->\n"
+XML_METADATA = b'<%s value="%%s"' % KEY.encode()
+XML_METADATA_FOUND = re.compile(XML_METADATA % b'([^"]*)')
 AGAIN = "export or copy it again"
 
 
@@ -36,6 +38,16 @@ class ExportedContent:
     metadata: dict[str, Any]
     graph: bytes
     weights: bytes | None = None
+
+    def with_metadata(self, metadata: dict[str, Any]) -> "ExportedContent":
+        """The same networks with other metadata, sealed anew."""
+        if self.weights is None:
+            before, text, _ = parts_of_graph(self.graph)
+            bare = before[: -len(entry(KEY, text.decode()))]
+            return ExportedContent(metadata, seal_graph(bare, metadata))
+        place = XML_METADATA % html.escape(json.dumps(metadata)).encode()
+        bare = XML_METADATA_FOUND.sub(lambda _: place, self.graph[: -len(XML_SEAL % (b"0" * DIGEST))], count=1)
+        return ExportedContent(metadata, seal_xml(bare, self.weights), self.weights)
 
     def save(self, path: str | Path) -> None:
         """Writes it, OpenVINO's weights first, beside it and with the ending .bin.
@@ -115,24 +127,37 @@ def read_bytes(path: Path) -> bytes:
 
 def unseal_graph(path: Path, content: bytes) -> bytes:
     """The JSON in an ONNX file, once its seal is found to fit."""
-    seal = entry(SEAL_KEY, "0" * (LENGTH + DIGEST))
-    before, end = content[: -len(seal)], content[-len(seal) :]
-    length, digest = end[-LENGTH - DIGEST : -DIGEST], end[-DIGEST:]
-    if end[: -LENGTH - DIGEST] != seal[: -LENGTH - DIGEST] or not length.isdigit():
+    try:
+        before, text, digest = parts_of_graph(content)
+    except ValueError:
         ours = PRODUCER.encode() in content[:64]
         raise InputError(
             f"{path} is cut short or was altered (its seal is missing): {AGAIN}"
             if ours
             else f"{path} is no file of `gannext export`: it has no metadata of ours"
-        )
+        ) from None
     if hashlib.sha256(before).hexdigest().encode() != digest:
         raise InputError(f"{path} was altered after it was written (its checksum differs): {AGAIN}")
-    return before[-int(length) :]
+    return text
+
+
+def parts_of_graph(content: bytes) -> tuple[bytes, bytes, bytes]:
+    """An ONNX file up to its seal, the JSON that this ends in, and the seal's checksum.
+
+    Raises:
+        ValueError: it ends in no seal.
+    """
+    seal = entry(SEAL_KEY, "0" * (LENGTH + DIGEST))
+    before, end = content[: -len(seal)], content[-len(seal) :]
+    length, digest = end[-LENGTH - DIGEST : -DIGEST], end[-DIGEST:]
+    if end[: -LENGTH - DIGEST] != seal[: -LENGTH - DIGEST] or not length.isdigit():
+        raise ValueError("no seal")
+    return before, before[-int(length) :], digest
 
 
 def unseal_xml(path: Path, content: bytes) -> tuple[bytes, bytes]:
     """The JSON in an OpenVINO file, and its weights, once the seal is found to fit."""
-    found = re.search(rb'<%s value="([^"]*)"' % KEY.encode(), content)
+    found = XML_METADATA_FOUND.search(content)
     if found is None:
         raise InputError(f"{path} is no file of `gannext export`, or is cut short: it has no metadata of ours")
     weights_path = path.with_suffix(".bin")
