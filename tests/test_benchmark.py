@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from conftest import Command
+from gannext.data.textures import make_textures
 from gannext.evaluation import FLOORS
 from gannext.evaluation.benchmark import run_cell, threads_of_each
 from test_data import write_cifar10, write_stl10
@@ -100,6 +102,39 @@ def test_other_settings_and_damage_are_refused(finished: Path, gannext: Command,
         outcome = gannext("benchmark", *TINY, "--models", "knn", "--classes", "0", "--output", tmp_path)
         assert outcome.code == 2 and sentence in outcome.err
         assert (tmp_path / "results.csv").read_text() == text
+
+
+def test_a_folder_of_data_sets_is_a_benchmark(gannext: Command, tmp_path: Path) -> None:
+    """MVTec AD's layout, with masks: each data set in turn, and how well the defects' places are found."""
+    for seed, texture in enumerate(("brick", "gravel")):
+        make_textures(tmp_path / "surfaces" / texture, texture, seed, train=40, validation=20, good=20, each=4)
+    shutil.copytree(tmp_path / "surfaces" / "brick" / "train", tmp_path / "surfaces" / "untested" / "train")
+    options = ["--data-root", tmp_path / "surfaces", "--models", "gannext/robust,knn", *TINY[2:], "--image-size", "64"]
+    outcome = gannext("benchmark", *options, "--output", tmp_path / "results")
+    assert outcome.code == 0, outcome.err
+    rows = table(tmp_path / "results")
+    assert [(r["model"], r["abnormal_class"]) for r in rows] == [
+        (m, t) for m in ("gannext", "knn") for t in ("brick", "gravel")
+    ]
+    assert {r["dataset"] for r in rows} == {"surfaces"} and {r["test_abnormal"] for r in rows} == {"20"}
+    page = (tmp_path / "results" / "results.md").read_text()
+    assert page.startswith("# surfaces: each of its data sets") and "## Where the defects are" in page
+    for gan in rows[:2]:
+        assert 0 < float(gan["aupro"]) < 1 and f"{float(gan['pixel_auroc']):.3f} / " in page
+    assert rows[2]["pixel_auroc"] == ""
+
+    again = gannext(*shlex.split(rows[3]["command"])[1:], "--output", tmp_path / "again")
+    assert again.code == 0 and table(tmp_path / "again")[0]["auroc"] == rows[3]["auroc"]
+    assert f"gannext train --model gannext --recipe robust --data-root {tmp_path / 'surfaces' / 'gravel'}" in rows[1]["command"]
+    shutil.rmtree(tmp_path / "surfaces" / "brick")
+    outcome = gannext("benchmark", *options, "--output", tmp_path / "results")
+    assert outcome.code == 0 and "2 cells, 2 of them finished before" in outcome.out and table(tmp_path / "results") == rows
+    for wrong, sentence in (
+        ("--classes=brik", "unknown data set in"),
+        (f"--data-root={tmp_path / 'results'}", "nothing to compare"),
+    ):
+        outcome = gannext("benchmark", *options, wrong)
+        assert outcome.code == 2 and sentence in outcome.err and outcome.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -224,7 +259,8 @@ def test_the_smoke_preset_takes_two_classes_of_any_data_set_and_runs_a_cell_once
 
 def test_a_step_of_few_images_is_the_same_as_by_the_command_of_its_row(gannext: Command, tmp_path: Path) -> None:
     options = ("--models", "gannext/robust-objects", "--classes", "0", "--train-images", 64, "--test-images", 20, "--epochs", 1)
-    outcome = gannext("benchmark", *options, "--protocols", "honest", "--data-root", tmp_path / "my data", "--output", tmp_path)
+    outcome = gannext("benchmark", *options, "--protocols", "honest", *TINY[:2], "--data-root", tmp_path / "my data",
+                      "--output", tmp_path)  # fmt: skip
     assert outcome.code == 0, outcome.out
     (row,) = table(tmp_path)
     words = shlex.split(row["command"])

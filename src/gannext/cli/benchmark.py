@@ -1,5 +1,5 @@
-"""Compares models on one data set: each class abnormal in turn, by several seeds and protocols, beside simple floors.
-It goes on where it stopped, and writes results.csv, results.md and plots."""
+"""Compares models on one data set, each class abnormal in turn, or on a folder of image folders such as MVTec AD, by several
+seeds and protocols, beside simple floors. It goes on where it stopped, and writes results.csv, results.md and plots."""
 
 import argparse
 import shlex
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 GANS = "gannext,skipganomaly,ganomaly,anotrans"
 FLOORS = "knn,pca,isolation-forest,one-class-svm,brightness"
+COLOUR = 3  # channels of a folder's images, where nobody says otherwise
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"train_images": 512, "test_images": 200, "dim": 4, "batch_size": 32, "budget": 5e10},
     "cpu": {"train_images": 5120, "test_images": 2000, "dim": 16, "budget": 4e12},
@@ -28,7 +29,11 @@ SETTINGS = ("data_root", "image_size", "train_images", "test_images", "dim", "ep
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `gannext benchmark`."""
     cells = parser.add_argument_group("what is compared")
-    cells.add_argument("--dataset", default="digits", metavar="NAME", help="digits, mnist, fashion_mnist, cifar10 or stl10")
+    cells.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="digits (the default), mnist, fashion_mnist, cifar10 or stl10, or a folder of image folders in ./data",
+    )
     cells.add_argument(
         "--preset",
         metavar="NAME",
@@ -42,7 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help=f"of {GANS} (with /RECIPE for another recipe than the published), and of the floors {FLOORS} (default: all)",
     )
-    cells.add_argument("--classes", type=names, metavar="CLASS,...", help="classes left out, by name or index (default: each)")
+    cells.add_argument(
+        "--classes",
+        type=names,
+        metavar="CLASS,...",
+        help="classes left out, by name or index, or a folder's data sets (default: each)",
+    )
     cells.add_argument("--seeds", type=seeds, metavar="N,...", help="seeds (default: 0)")
     cells.add_argument(
         "--protocols",
@@ -53,7 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
     each = parser.add_argument_group("each training, as for `gannext train`")
-    each.add_argument("--data-root", "--dataroot", type=Path, metavar="FOLDER", help="where the data set's files lie or go")
+    each.add_argument(
+        "--data-root",
+        "--dataroot",
+        type=Path,
+        metavar="FOLDER",
+        help="where the data set's files lie or go; alone, a folder of image folders, each with train/ and test/",
+    )
     each.add_argument("--train-images", type=positive, metavar="N", help="train on at most N images")
     each.add_argument("--test-images", type=positive, metavar="N", help="test on at most N normal and N abnormal ones")
     each.add_argument("--image-size", "--isize", type=size, default=(32, 32), metavar="S", help="side (default: 32)")
@@ -90,24 +106,21 @@ def seeds(text: str) -> tuple[int, ...]:
 def run(args: Options) -> int:
     """Runs what is not finished yet, and writes the table, the page and the plots."""
     chosen = with_preset(args)
-    command = command_of(args)
 
-    from gannext.data import DATASETS, find_class
+    from gannext.data import DATASETS
     from gannext.evaluation import PROTOCOLS, Cell, Settings, check_models, read_rows, run_cells, unfinished, write_rows
     from gannext.training import Interrupted
 
-    if args.dataset not in DATASETS:
-        raise unknown("data set", args.dataset, tuple(DATASETS))
+    known = classes_of(args)
+    command = command_of(args)
+    classes = chosen_classes(args, chosen["classes"], known)
     check_models(args.models)
     for protocol in args.protocols:
         if protocol not in PROTOCOLS:
             raise unknown("protocol", protocol, tuple(PROTOCOLS))
-    known = DATASETS[args.dataset].classes
-    default = SMOKE_CLASSES.get(args.dataset, known[:2]) if args.preset == "smoke" else known
-    classes = [known[find_class(args.dataset, name)] for name in chosen["classes"] or default]
     settings = Settings(
         dataset=args.dataset,
-        channels=args.channels or DATASETS[args.dataset].channels,
+        channels=args.channels or (DATASETS[args.dataset].channels if args.dataset in DATASETS else COLOUR),
         device=args.device,
         protocols=tuple(args.protocols),
         **{name: chosen[name] for name in SETTINGS},
@@ -142,6 +155,39 @@ def run(args: Options) -> int:
     return 1 if broken else 0
 
 
+def classes_of(args: argparse.Namespace) -> tuple[str, ...]:
+    """What takes turns: a labelled data set's classes, or a folder's data sets; `args` then names the data set, too.
+
+    Raises:
+        InputError: there is no such data set, or nothing in the folder.
+    """
+    from gannext.data import DATASETS, image_folders, name_of
+
+    if args.dataset is None:
+        args.dataset = "digits" if args.data_root is None else name_of(args.data_root)
+    if args.dataset in DATASETS:
+        return DATASETS[args.dataset].classes
+    if args.data_root is None:
+        args.data_root = Path("data") / args.dataset
+        if not args.data_root.is_dir():
+            raise InputError(f"{unknown('data set', args.dataset, tuple(DATASETS))}; or name a folder with --data-root")
+    return tuple(image_folders(args.data_root))
+
+
+def chosen_classes(args: argparse.Namespace, chosen: Sequence[str] | None, known: tuple[str, ...]) -> list[str]:
+    """Those that `--classes` or the preset asks for, of what takes turns."""
+    from gannext.data import DATASETS, find_class
+
+    if not chosen:
+        return list(SMOKE_CLASSES.get(args.dataset, known[:2]) if args.preset == "smoke" else known)
+    if args.dataset in DATASETS:
+        return [known[find_class(args.dataset, name)] for name in chosen]
+    for name in chosen:
+        if name not in known:
+            raise unknown(f"data set in {args.data_root}", name, known)
+    return list(chosen)
+
+
 def with_preset(args: argparse.Namespace) -> dict[str, Any]:
     """The options, with the preset's where none was given."""
     if args.preset is not None and args.preset not in PRESETS:
@@ -163,8 +209,13 @@ def command_of(args: Options) -> str:
 
 def ordered(rows: "Sequence[Row]", classes: Sequence[str], models: Sequence[str]) -> "list[Row]":
     """Rows by model as asked for, class and seed, whatever order they finished in."""
-    place = {model.partition("/")[0]: index for index, model in enumerate(models)}
-    return sorted(rows, key=lambda r: (place.get(r.model, len(place)), r.recipe, classes.index(r.abnormal_class), r.seed))
+    model_at = {model.partition("/")[0]: index for index, model in enumerate(models)}
+    class_at = {name: index for index, name in enumerate(classes)}  # a folder may have lost one since
+
+    def place(row: "Row") -> tuple[int, str, int, int]:
+        return model_at.get(row.model, len(models)), row.recipe, class_at.get(row.abnormal_class, len(classes)), row.seed
+
+    return sorted(rows, key=place)
 
 
 class Progress:

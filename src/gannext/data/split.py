@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gannext.data.datasets import DATASETS
-from gannext.data.folders import scan_folder
+from gannext.data.folders import scan_folder, subfolders
 from gannext.data.images import Cache, Images, from_arrays, read_files
 from gannext.data.masks import find_masks
 from gannext.data.tiles import read_pictures
@@ -142,6 +142,21 @@ def name_of(root: Path) -> str:
     """What a folder of images goes by: its own name, unless that is a data set's."""
     name = root.resolve().name
     return f"{name}-folder" if name in DATASETS else name
+
+
+def image_folders(root: Path) -> dict[str, Path]:
+    """The image folders to train and test on, by name: those in a folder that have a `train` and a `test`, or else itself.
+
+    Raises:
+        InputError: there is none.
+    """
+    places = [*subfolders(root), root]
+    found = {name_of(place): place for place in places if {"train", "test"} <= {part.name for part in subfolders(place)}}
+    if not found:
+        raise InputError(
+            f"{root} holds nothing to compare models on: put folders into it that have train/good, test/good and test/<defect>"
+        )
+    return found
 
 
 def find_class(dataset: str, given: str | None) -> int:

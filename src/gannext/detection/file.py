@@ -118,5 +118,7 @@ def _not_a_zip(path: Path, reason: str) -> str:
     if start[:1] == b"\x80":
         return f"{path} is a pickle, which could run any code and was not opened: a detector is a zip of safetensors"
     if is_exported(path):
-        return f"{path} is an exported file, which can only predict and be calibrated: name the detector that it was exported from"
+        return (
+            f"{path} is an exported file, which can only predict and be calibrated: name the detector that it was exported from"
+        )
     return f"{path} is no GanNeXt detector: make one with `gannext train`"

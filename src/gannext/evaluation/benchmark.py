@@ -1,4 +1,5 @@
-"""The benchmark: models, classes and seeds on one data set, each combination a cell that is run once."""
+"""The benchmark: models, seeds and the classes of one data set, or a folder's data sets, each combination a cell that is run
+once."""
 
 import hashlib
 import multiprocessing
@@ -16,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from gannext import __version__
-from gannext.data import DataConfig, Split, load_split
+from gannext.data import DATASETS, DataConfig, Split, image_folders, load_split
 from gannext.detection import Detector, find_device
 from gannext.evaluation.floors import FLOORS, floor_scores
+from gannext.evaluation.inspect import inspect
 from gannext.evaluation.metrics import measure
 from gannext.evaluation.protocols import evaluate, published_auroc
 from gannext.evaluation.table import PROTOCOLS, Row
@@ -34,7 +36,8 @@ class Settings:
     """What all cells of a benchmark share. The options of `gannext train` of the same names say more.
 
     Attributes:
-        dataset, data_root, image_size, channels, train_images, test_images: the data.
+        dataset, data_root: a name in DATASETS and where its files are, or a folder of image folders, and its name.
+        image_size, channels, train_images, test_images: the images.
         dim: width of every generator; None for each model's own.
         epochs, budget: how long to train: passes over the images, or MACs in all.
         batch_size, lr: instead of the recipe's.
@@ -56,15 +59,22 @@ class Settings:
     device: str = "auto"
     protocols: tuple[str, ...] = tuple(PROTOCOLS)
 
-    def options(self) -> list[str]:
-        """The options of the command line that say the same, but for protocols and device."""
-        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("device", "protocols")}
+    @property
+    def folder(self) -> Path | None:
+        """The folder of image folders; None where a labelled data set's classes are left out in turn."""
+        return None if self.dataset in DATASETS else self.data_root or Path("data") / self.dataset
+
+    def options(self, *but: str) -> list[str]:
+        """The options of the command line that say the same, but for protocols, device, and those named."""
+        names = [field.name for field in fields(self) if field.name not in ("device", "protocols", *but)]
+        given = {name: getattr(self, name) for name in names}
         return [word for n, v in given.items() if v is not None for word in (f"--{n.replace('_', '-')}", as_option(n, v))]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training, or one floor: a model (`name` or `name/recipe`), the class left out, and a seed."""
+    """One training, or one floor: a model (`name` or `name/recipe`), the class left out, or which of a folder's data sets, and
+    a seed."""
 
     model: str
     abnormal_class: str
@@ -87,12 +97,16 @@ class Cell:
 
     def command(self, settings: Settings) -> str:
         """The command that reproduces this cell alone."""
+        seed = ["--seed", str(self.seed)]
         if self.is_floor:
             data = replace(settings, dim=None, epochs=None, budget=None, batch_size=None, lr=None)
             own = ["gannext", "benchmark", "--models", self.name, "--classes", self.abnormal_class, "--seeds", str(self.seed)]
             return shlex.join([*own, *data.options()])
         own = ["gannext", "train", "--model", self.name, "--recipe", self.recipe]
-        return shlex.join([*own, "--abnormal-class", self.abnormal_class, "--seed", str(self.seed), *settings.options()])
+        if settings.folder:
+            place = image_folders(settings.folder)[self.abnormal_class]
+            return shlex.join([*own, "--data-root", str(place), *seed, *settings.options("dataset", "data_root")])
+        return shlex.join([*own, "--abnormal-class", self.abnormal_class, *seed, *settings.options()])
 
 
 def check_models(models: Sequence[str]) -> None:
@@ -226,8 +240,11 @@ def run_gan(settings: Settings, cell: Cell, run: Path) -> Row:
     detector = Detector.load(file) if file.exists() else fit(train_config(settings, cell, split), split, run, resume=True)
     (run / LAST).unlink(missing_ok=True)
     detector.to(find_device(settings.device))
-    metrics = evaluate(detector, split)
+    found = inspect(detector, split) if split.has_masks else None
+    metrics = evaluate(detector, split, scores=found.scores if found else None)
     measured: dict[str, Any] = {"auroc": metrics.auroc, "average_precision": metrics.average_precision}
+    if found and found.localisation:
+        measured |= {"pixel_auroc": found.localisation.auroc, "aupro": found.localisation.aupro}
     if "published" in settings.protocols:
         measured["auroc_published"] = published_auroc(detector, split)
     if "shuffled" in settings.protocols:
@@ -261,10 +278,11 @@ def train_config(settings: Settings, cell: Cell, split: Split) -> TrainConfig:
 
 def data_of(settings: Settings, cell: Cell) -> DataConfig:
     """The data of a cell."""
-    return DataConfig(
-        settings.dataset, settings.data_root, cell.abnormal_class, settings.image_size, settings.channels,
-        settings.train_images, settings.test_images, cell.seed,
-    )  # fmt: skip
+    size, channels, most = settings.image_size, settings.channels, (settings.train_images, settings.test_images)
+    if settings.folder:
+        place = image_folders(settings.folder)[cell.abnormal_class]
+        return DataConfig(cell.abnormal_class, place, None, size, channels, *most, cell.seed)
+    return DataConfig(settings.dataset, settings.data_root, cell.abnormal_class, size, channels, *most, cell.seed)
 
 
 def described(settings: Settings, cell: Cell, split: Split | None = None) -> Row:

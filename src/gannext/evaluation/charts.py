@@ -7,6 +7,7 @@ from statistics import mean
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gannext.data import DATASETS
 from gannext.evaluation.figures import save_figure
 from gannext.evaluation.table import PROTOCOLS, Row, by_model, seeds_of
 
@@ -30,7 +31,8 @@ def accuracy_chart(rows: Sequence[Row], path: Path) -> None:
                 axes.scatter(values[abnormal_class], height, s=34, color=f"C{index}", alpha=0.85, zorder=2, label=label)
     chance(axes.axvline)
     axes.set(xlim=(0, 1), xlabel="AUROC, honest protocol", yticks=range(len(found)), yticklabels=list(found))
-    axes.set_title("Each class abnormal in turn (dots), average (bars, and right)", fontsize=10)
+    what = "Each class abnormal in turn" if rows[0].dataset in DATASETS else "Each data set"
+    axes.set_title(f"{what} (dots), average (bars, and right)", fontsize=10)
     axes.grid(axis="x", alpha=0.25)
     figure.legend(loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     save_figure(figure, path)

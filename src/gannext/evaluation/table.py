@@ -3,16 +3,19 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from statistics import mean, stdev
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
+from gannext.data import DATASETS
 from gannext.runtime import InputError, write_text
 
 PROTOCOLS = {"honest": "auroc", "published": "auroc_published", "shuffled": "auroc_shuffled"}
 """Protocols, and the columns that hold their AUROC."""
+LOCALISATION = ("pixel_auroc", "aupro")
+"""The columns about anomaly maps."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +23,11 @@ class Row:
     """One cell's settings and results; None where there is no such number.
 
     Attributes:
-        dataset, model, recipe, abnormal_class, seed: which cell; a floor has no recipe.
+        dataset, model, recipe, abnormal_class, seed: which cell; a floor has no recipe. One of a folder's data sets stands
+            in the place of a class.
         status: "ok", or "failed: " and why.
         auroc, average_precision: by the honest protocol.
+        pixel_auroc, aupro: of the anomaly maps, where the test set has masks.
         auroc_published, auroc_shuffled: of the same weights, by the published procedure, and by the same
             with the test images shuffled.
         train_images, test_normal, test_abnormal: numbers of images.
@@ -41,6 +46,8 @@ class Row:
     status: str = "ok"
     auroc: float | None = None
     average_precision: float | None = None
+    pixel_auroc: float | None = None
+    aupro: float | None = None
     auroc_published: float | None = None
     auroc_shuffled: float | None = None
     train_images: int | None = None
@@ -66,6 +73,7 @@ class Row:
 
 
 COLUMNS = [field.name for field in fields(Row)]
+NEEDED = {field.name for field in fields(Row) if field.default is MISSING}
 KINDS = {name: next(t for t in (*get_args(hint), hint) if t is not NoneType) for name, hint in get_type_hints(Row).items()}
 
 
@@ -96,12 +104,12 @@ def read_rows(path: Path) -> tuple[list[Row], str | None]:
         raise InputError(f"{path} cannot be read ({error}): move it away, or pass another --output") from None
     whole = text if text.endswith("\n") else text[: text.rfind("\n") + 1]
     lines = list(csv.reader(io.StringIO(whole)))
-    if not lines or lines[0] != COLUMNS:
+    if not lines or not NEEDED <= set(lines[0]) <= set(COLUMNS):  # earlier versions had fewer
         raise InputError(f"{path} is no table of this version of `gannext benchmark`: move it away, or pass another --output")
     rows: dict[Any, Row] = {}
     for number, values in enumerate(lines[1:], 2):
         try:
-            cells = zip(COLUMNS, values, strict=True)
+            cells = zip(lines[0], values, strict=True)
             parsed: dict[str, Any] = {n: None if t == "" and KINDS[n] is not str else KINDS[n](t) for n, t in cells}
             row = Row(**parsed)
         except (ValueError, TypeError):
@@ -142,6 +150,11 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
 
 
+def both(columns: Iterable[Sequence[float]]) -> str:
+    """The spreads of several columns in one cell."""
+    return " / ".join(map(spread, columns))
+
+
 def markdown(rows: Sequence[Row], command: str, published: str = "") -> str:
     """The page: AUROC by class, the leak, and what the trainings took.
 
@@ -153,8 +166,10 @@ def markdown(rows: Sequence[Row], command: str, published: str = "") -> str:
     classes = list(dict.fromkeys(row.abnormal_class for row in rows))
     groups = by_model(rows)
     seeds = len({row.seed for row in rows})
+    labelled = rows[0].dataset in DATASETS
+    localised = {t: g for t, g in groups.items() if any(row.pixel_auroc is not None for row in g)}
     parts = [
-        f"# {rows[0].dataset}: each class abnormal in turn",
+        f"# {rows[0].dataset}: {'each class abnormal in turn' if labelled else 'each of its data sets'}",
         f"Made by `{command}`. All numbers are in [results.csv](results.csv), a line a training, each with the command that "
         f"makes it again. Area under the ROC curve (AUROC){', mean ± standard deviation over seeds' if seeds > 1 else ''}; "
         f"seeds: {seeds}.",
@@ -169,6 +184,19 @@ def markdown(rows: Sequence[Row], command: str, published: str = "") -> str:
         ),
         "![AUROC by model and class](results.png)",
     ]
+    if localised:
+        parts += [
+            "## Where the defects are",
+            "Pixel AUROC / AUPRO up to 30 % false positives, of the anomaly maps, on normal images and those with masks.",
+            table(
+                ["model", *classes, "average"],
+                [
+                    [t, *(both(seeds_of(g, n, c) for n in LOCALISATION) for c in classes),
+                     both(averages(g, n, classes) for n in LOCALISATION)]
+                    for t, g in localised.items()
+                ],
+            ),
+        ]  # fmt: skip
     gans = {t: g for t, g in groups.items() if any(row.auroc_published is not None for row in g)}
     if gans:
         names = ("published", "shuffled", "honest")
