@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train on normal images and save a detector",
     "evaluate": "measure a detector's accuracy on a test set",
     "predict": "judge images with a detector",
+    "watch": "judge pictures as they arrive in a folder",
     "calibrate": "set a detector's threshold anew, by good pictures of today",
     "export": "write a detector as one file that runs without torch",
     "benchmark": "compare models on a data set, each class abnormal in turn",

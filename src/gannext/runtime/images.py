@@ -219,6 +219,8 @@ def image_files(folder: Path, deep: bool = False) -> list[Path]:
     """
 
     def refuse(error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):  # taken away meanwhile
+            return
         raise InputError(f"{error.filename} cannot be read ({error.strerror}): check its permissions") from None
 
     found: list[Path] = []
