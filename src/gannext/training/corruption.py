@@ -134,7 +134,7 @@ def blur(y: Tensor, pool: Tensor, random: Generator) -> Tensor:
 def flat(y: Tensor, pool: Tensor, random: Generator) -> Tensor:
     """One colour, shaded and a little noisy."""
     n = len(y)
-    colour = torch.rand(n, y.shape[1], 1, 1, device=y.device, generator=random) * 2.2 - 1.1
+    colour = any_colour(y, random)
     bumps = whole_number(1, 6, random)
     shade = smooth_noise(n, (y.shape[-2], y.shape[-1]), (bumps, bumps), random) * uniform(n, 0.0, 0.25, random)
     return colour + shade + torch.randn(y.shape, device=y.device, generator=random) * uniform(n, 0.0, 0.06, random)
@@ -144,10 +144,15 @@ def noise(y: Tensor, pool: Tensor, random: Generator) -> Tensor:
     """A made-up texture, faint or strong, of the image's own brightness or another."""
     n = len(y)
     bumps = [int(log_uniform(1, 4.0, 48.0, random)) for _ in range(2)]
-    brightness = torch.rand(n, y.shape[1], 1, 1, device=y.device, generator=random) * 1.6 - 0.8
-    mean = torch.where(chance(n, 0.5, random), y.mean((2, 3), keepdim=True), brightness)
+    colour = any_colour(y, random)
+    mean = torch.where(chance(n, 0.5, random), y.mean((2, 3), keepdim=True), colour)
     bumpy = smooth_noise(n, (y.shape[-2], y.shape[-1]), (bumps[0], bumps[1]), random)
     return mean + bumpy * log_uniform(n, 0.02, 0.6, random)
+
+
+def any_colour(y: Tensor, random: Generator) -> Tensor:
+    """A colour (n, C, 1, 1) for each image (n, C, H, W), from black to white; a little beyond, so that these are met too."""
+    return torch.rand(len(y), y.shape[1], 1, 1, device=y.device, generator=random) * 2.2 - 1.1
 
 
 FILLS: dict[str, Fill] = {"paste": paste, "tone": tone, "blur": blur, "flat": flat, "noise": noise}
