@@ -60,6 +60,8 @@ def test_what_arrives_is_judged_once(exported_file: Path, gannext: Command, tmp_
     assert rows_of(table) == expected and [p.name for p in overlays.iterdir()] == ["00002_spot.png"]
     assert gannext("predict", exported_file, inbox / "line2", "--format", "csv").out.splitlines()[1] in table.read_text()
 
+    with table.open("a") as file:
+        file.write(f"{inbox / 'next.png'},0.3")  # the power failed
     picture(9, spot=True).save(inbox / "next.png")
     with watching(*options) as line_with:  # goes on, and says nothing twice
         assert " abnormal " in line_with("next.png")

@@ -15,6 +15,7 @@ from gannext.runtime import (
     MOST_RATE,
     SMALLEST_TILE,
     InputError,
+    PixelCalibration,
     Predictor,
     Tiling,
     check_side,
@@ -258,6 +259,13 @@ def adjust(detector: Predictor, args: argparse.Namespace) -> None:
     if tiling != detector.tiling:
         detector.tiling = tiling
         warn("the detector was calibrated with other tiles: its p-values, threshold and false-positive rate are not exact")
+
+
+def check_maps(detector: Predictor, path: Path, option: str) -> PixelCalibration:
+    """The calibration of a detector's anomaly maps, which an option asks for; raises InputError where it makes none."""
+    if detector.pixel_calibration is None:
+        raise InputError(f"{path} knows no anomaly maps, as an older gannext made it: train it again, or drop {option}")
+    return detector.pixel_calibration
 
 
 def tiling_of(args: argparse.Namespace, stored: Tiling | None = None) -> Tiling | None:

@@ -15,6 +15,7 @@ from gannext.cli.options import (
     add_threshold_options,
     add_tile_options,
     adjust,
+    check_maps,
     progress,
     show,
     warn,
@@ -177,11 +178,11 @@ def maps_folder(detector: Predictor, args: argparse.Namespace) -> "MapsFolder | 
     """What `--maps` asks for."""
     if args.maps is None:
         return None
-    if detector.pixel_calibration is None:
-        raise InputError(f"{args.detector} knows no anomaly maps, as an older gannext made it: train it again, or drop --maps")
     from gannext.inspection import MapsFolder
 
-    return MapsFolder(args.maps, detector.pixel_calibration.threshold, args.map_format, {"detector": str(args.detector)})
+    return MapsFolder(
+        args.maps, check_maps(detector, args.detector, "--maps").threshold, args.map_format, {"detector": str(args.detector)}
+    )
 
 
 def report_on(detector: Predictor, args: argparse.Namespace, count: int) -> "Report | None":

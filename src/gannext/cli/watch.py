@@ -4,11 +4,21 @@ folder is only read."""
 
 import argparse
 import csv
+import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from gannext.cli.options import add_running_options, add_threshold_options, add_tile_options, adjust, number, show, warn
+from gannext.cli.options import (
+    add_running_options,
+    add_threshold_options,
+    add_tile_options,
+    adjust,
+    check_maps,
+    number,
+    show,
+    warn,
+)
 from gannext.runtime import (
     InputError,
     Prediction,
@@ -20,6 +30,7 @@ from gannext.runtime import (
     image_files,
     picture_name,
     to_image,
+    write_text,
 )
 
 Stamp = tuple[int, int]
@@ -59,10 +70,7 @@ def run(args: argparse.Namespace) -> int:
                 f"--overlays {args.overlays} lies in {args.folder}, where they would arrive too: name another folder"
             )
         check_folder(args.overlays)
-        if detector.pixel_calibration is None:
-            raise InputError(
-                f"{args.detector} knows no anomaly maps, as an older gannext made it: train it again, or drop --overlays"
-            )
+        check_maps(detector, args.detector, "--overlays")
     known = begin_table(args.output) if args.output else []
     counts = {"normal": 0, "abnormal": 0, "error": 0}
     show(f"Watching {args.folder}; Ctrl-C ends it.")
@@ -77,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def begin_table(path: Path) -> list[str]:
-    """The images that a table has already; begins one where there is none.
+    """The images that a table has already; begins one where there is none. A row that was cut off is taken away.
 
     Raises:
         InputError: the file is no table of results, or may not be written.
@@ -85,15 +93,15 @@ def begin_table(path: Path) -> list[str]:
     check_place(path)
     header = as_csv([])
     try:
-        if not path.exists() or not path.stat().st_size:
-            path.write_text(header, encoding="utf-8")
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            if file.readline() != header:
-                raise InputError(f"{path} is no table of results: name another --output")
-            file.seek(0)
-            return [row["image"] for row in csv.DictReader(file)]
+        text = path.read_bytes().decode(errors="backslashreplace") if path.exists() else ""
     except OSError as error:
-        raise InputError(f"{path} could not be used ({error.strerror}): name another --output") from None
+        raise InputError(f"{path} could not be read ({error.strerror}): name another --output") from None
+    if not text.startswith(header[: len(text)]):
+        raise InputError(f"{path} is no table of results: name another --output")
+    whole = text[: text.rfind("\n") + 1] or header
+    if whole != text:
+        write_text(path, whole)
+    return [row["image"] for row in csv.DictReader(io.StringIO(whole))]
 
 
 def arriving(folder: Path, known: set[str], interval: float, most: int) -> Iterator[list[Path]]:
