@@ -139,20 +139,19 @@ def stamps(folder: Path) -> dict[Path, Stamp]:
 
 
 def keep(row: Prediction, detector: Predictor, args: argparse.Namespace, position: int) -> None:
-    """Prints a result and writes what is asked for."""
-    values = f"{row.score:.6f}  p {row.p_value:.4f}" if row.error is None else row.error
-    show(f"{time.strftime('%H:%M:%S')}  {row.verdict:<8}  {row.image}  {values}")
-    if args.output:
-        line = as_csv([row]).partition("\n")[2]
-        with args.output.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(line)
+    """Writes what is asked for of a result, and then prints it: what has been said is kept, whenever the end comes."""
     if args.overlays and row.abnormal and row.anomaly_map is not None and detector.pixel_calibration:
         from gannext.inspection import overlay
 
         try:
             pixels = decode_image(row.image, detector.channels, detector.bits, large=detector.tiling is not None)
+            picture = overlay(pixels, row.anomaly_map, detector.pixel_calibration.threshold)
+            to_image(picture).save(args.overlays / f"{picture_name(position, row.image)}.png")
         except InputError as error:
             warn(f"{error}; it was judged, and has no overlay")
-            return
-        picture = overlay(pixels, row.anomaly_map, detector.pixel_calibration.threshold)
-        to_image(picture).save(args.overlays / f"{picture_name(position, row.image)}.png")
+    if args.output:
+        line = as_csv([row]).partition("\n")[2]
+        with args.output.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(line)
+    values = f"{row.score:.6f}  p {row.p_value:.4f}" if row.error is None else row.error
+    show(f"{time.strftime('%H:%M:%S')}  {row.verdict:<8}  {row.image}  {values}")
