@@ -19,7 +19,7 @@ from conftest import Command, picture, write_pictures
 @contextmanager
 def watching(*arguments: object) -> Iterator[Callable[[str], str]]:
     """Starts the command; gives what waits for a line with a word in it. In the end it is interrupted as by Ctrl-C."""
-    command = [sys.executable, "-u", "-m", "gannext.cli.main", "watch", *map(str, arguments), "--interval", "0.05"]
+    command = [sys.executable, "-u", "-m", "gannext.cli.main", "watch", *map(str, arguments), "--interval", "0.3"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = iter(process.stdout.readline, "")
@@ -49,10 +49,11 @@ def test_what_arrives_is_judged_once(exported_file: Path, gannext: Command, tmp_
         picture(9, spot=True).save(tmp_path / "spot.png")
         whole = (tmp_path / "spot.png").read_bytes()
         with (inbox / "line2" / "spot.png").open("wb") as file:  # half of it, and the other half while it is looked at
-            for start in range(0, len(whole), 200):
-                file.write(whole[start : start + 200])
+            step = len(whole) // 30
+            for start in range(0, len(whole), step):
+                file.write(whole[start : start + step])
                 file.flush()
-                time.sleep(0.03)
+                time.sleep(0.04)
         assert " abnormal " in line_with("spot.png")
         (inbox / "broken.png").write_bytes(whole[:100])
         assert " error " in line_with("broken.png")
