@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Command, picture, shell, write_pictures
-from gannext.runtime import InputError
+from gannext.runtime import InputError, Predictor
 
 
 def test_predict_prints_and_writes_every_format(detector_file: Path, gannext: Command, tmp_path: Path) -> None:
@@ -97,17 +97,15 @@ def test_what_was_judged_before_an_end_is_kept(
 def test_a_picture_that_vanishes_after_it_was_judged_loses_nothing(
     detector_file: Path, parts: Path, gannext: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gannext.cli import predict
-
     shutil.copytree(parts / "test" / "0.normal", tmp_path / "line")
     gone = sorted((tmp_path / "line").iterdir())[1]
-    decode = predict.decode_image
+    decode = Predictor.decode
 
-    def late(path: str, *arguments: object, **options: object) -> object:
+    def late(detector: Predictor, path: str) -> object:
         gone.unlink(missing_ok=True)
-        return decode(path, *arguments, **options)  # type: ignore[arg-type]
+        return decode(detector, path)
 
-    monkeypatch.setattr(predict, "decode_image", late)
+    monkeypatch.setattr(Predictor, "decode", late)
     outcome = gannext("predict", detector_file, tmp_path / "line", "--maps", tmp_path / "maps", "--report", tmp_path / "r.html")
     assert outcome.code == 0 and outcome.out.count(gone.name) == 1  # its verdict
     assert outcome.err.count(str(gone)) == 1 and "has no pictures" in outcome.err

@@ -105,13 +105,12 @@ def seeds(text: str) -> tuple[int, ...]:
 
 def run(args: Options) -> int:
     """Runs what is not finished yet, and writes the table, the page and the plots."""
-    chosen = with_preset(args)
-
     from gannext.data import DATASETS
     from gannext.evaluation import PROTOCOLS, Cell, Settings, check_models, read_rows, run_cells, unfinished, write_rows
     from gannext.training import Interrupted
 
     known = classes_of(args)
+    chosen = with_preset(args)
     command = command_of(args)
     classes = chosen_classes(args, chosen["classes"], known)
     check_models(args.models)

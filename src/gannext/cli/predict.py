@@ -30,7 +30,6 @@ from gannext.runtime import (
     as_table,
     check_folder,
     check_place,
-    decode_image,
     find_images,
     picture_name,
     to_image,
@@ -146,7 +145,7 @@ class Outputs:
     def _decoded(self, image: str) -> Pixels | None:
         """An image's bytes (H, W, C), decoded once more rather than kept for a whole batch; None where it is gone since."""
         try:
-            return decode_image(image, self.detector.channels, self.detector.bits, large=self.detector.tiling is not None)
+            return self.detector.decode(image)
         except InputError as error:
             warn(f"{error}; it was judged, and has no pictures")
             return None

@@ -26,7 +26,6 @@ from gannext.runtime import (
     as_csv,
     check_folder,
     check_place,
-    decode_image,
     image_files,
     picture_name,
     to_image,
@@ -144,8 +143,7 @@ def keep(row: Prediction, detector: Predictor, args: argparse.Namespace, positio
         from gannext.inspection import overlay
 
         try:
-            pixels = decode_image(row.image, detector.channels, detector.bits, large=detector.tiling is not None)
-            picture = overlay(pixels, row.anomaly_map, detector.pixel_calibration.threshold)
+            picture = overlay(detector.decode(row.image), row.anomaly_map, detector.pixel_calibration.threshold)
             to_image(picture).save(args.overlays / f"{picture_name(position, row.image)}.png")
         except InputError as error:
             warn(f"{error}; it was judged, and has no overlay")

@@ -60,9 +60,9 @@ class Settings:
     protocols: tuple[str, ...] = tuple(PROTOCOLS)
 
     @property
-    def folder(self) -> Path | None:
-        """The folder of image folders; None where a labelled data set's classes are left out in turn."""
-        return None if self.dataset in DATASETS else self.data_root or Path("data") / self.dataset
+    def folders(self) -> dict[str, Path] | None:
+        """The image folders that take turns, by name; None where a labelled data set's classes are left out instead."""
+        return None if self.dataset in DATASETS or self.data_root is None else image_folders(self.data_root)
 
     def options(self, *but: str) -> list[str]:
         """The options of the command line that say the same, but for protocols, device, and those named."""
@@ -103,9 +103,10 @@ class Cell:
             own = ["gannext", "benchmark", "--models", self.name, "--classes", self.abnormal_class, "--seeds", str(self.seed)]
             return shlex.join([*own, *data.options()])
         own = ["gannext", "train", "--model", self.name, "--recipe", self.recipe]
-        if settings.folder:
-            place = image_folders(settings.folder)[self.abnormal_class]
-            return shlex.join([*own, "--data-root", str(place), *seed, *settings.options("dataset", "data_root")])
+        if folders := settings.folders:
+            return shlex.join(
+                [*own, "--data-root", str(folders[self.abnormal_class]), *seed, *settings.options("dataset", "data_root")]
+            )
         return shlex.join([*own, "--abnormal-class", self.abnormal_class, *seed, *settings.options()])
 
 
@@ -279,9 +280,8 @@ def train_config(settings: Settings, cell: Cell, split: Split) -> TrainConfig:
 def data_of(settings: Settings, cell: Cell) -> DataConfig:
     """The data of a cell."""
     size, channels, most = settings.image_size, settings.channels, (settings.train_images, settings.test_images)
-    if settings.folder:
-        place = image_folders(settings.folder)[cell.abnormal_class]
-        return DataConfig(cell.abnormal_class, place, None, size, channels, *most, cell.seed)
+    if folders := settings.folders:
+        return DataConfig(cell.abnormal_class, folders[cell.abnormal_class], None, size, channels, *most, cell.seed)
     return DataConfig(settings.dataset, settings.data_root, cell.abnormal_class, size, channels, *most, cell.seed)
 
 

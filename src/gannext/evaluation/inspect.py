@@ -11,7 +11,7 @@ from gannext.data import Split, read_mask
 from gannext.detection import Detector
 from gannext.evaluation.localisation import Localisation, PixelMetrics
 from gannext.inspection import Report
-from gannext.runtime import BATCH_SIZE, InputError, Pixels, decode_image
+from gannext.runtime import BATCH_SIZE, InputError
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,7 @@ def inspect(detector: Detector, split: Split, batch_size: int = BATCH_SIZE, repo
                 if marked is not None:
                     areas[i] = marked.mean()
         if report:
-            report.add(row, pixels_of(sources[i], detector), abnormal, split.kinds[i])
+            source = sources[i]
+            report.add(row, detector.decode(source) if isinstance(source, Path) else source, abnormal, split.kinds[i])
     found = localisation.result(maps.pixels.threshold) if maps and localisation and localisation.regions else None
     return Inspected(np.asarray(scores), areas, found, faults)
-
-
-def pixels_of(source: Path | Pixels, detector: Detector) -> Pixels:
-    """An image as it is judged, at its own size."""
-    if isinstance(source, Path):
-        return decode_image(source, detector.channels, detector.bits, large=detector.tiling is not None)
-    return source

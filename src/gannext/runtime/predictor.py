@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gannext.runtime.calibration import Calibration
 from gannext.runtime.errors import InputError
-from gannext.runtime.images import BITS, Pixels, resize, resize_map
+from gannext.runtime.images import BITS, Pixels, decode_image, resize, resize_map
 from gannext.runtime.inputs import OneImage, Prepared, prepare, spread
 from gannext.runtime.pixels import PixelCalibration
 from gannext.runtime.results import Prediction
@@ -97,6 +97,10 @@ class Predictor(ABC):
     @abstractmethod
     def look(self, pixels: Pixels, *, reconstruct: bool = False, maps: bool = False) -> View:
         """What the networks see in bytes (n, H, W, C) at their size; what is not asked for costs nothing."""
+
+    def decode(self, path: str | Path) -> Pixels:
+        """A file's pixels (H, W, C) as they are judged, but at its own size; raises InputError where it cannot be read."""
+        return decode_image(path, self.channels, self.bits, large=self.tiling is not None)
 
     def tile_batches(self, pixels: Pixels, tiling: Tiling, batch_size: int = BATCH_SIZE) -> Iterator[tuple[list[Box], Pixels]]:
         """The tiles of a picture (H, W, C), resized to the networks' size, a few at a time (n, height, width, C).
