@@ -16,7 +16,7 @@ from gannext.detection import JudgeScoring
 from gannext.detection.score import Description
 from gannext.networks import Judge, energies, gaussian_blur
 from gannext.networks.energy import gaussian_blurs
-from gannext.training import RECIPES
+from gannext.training import RECIPES, training_macs
 from gannext.training.corruption import FILLS, SPOTS, THIN, Corruption
 from gannext.training.fused import fuse
 from gannext.training.module import running_average
@@ -247,3 +247,14 @@ def test_pixels_of_thin_regions_weigh_more() -> None:
     weights = thinness(mask)
     assert weights[0, 0, 12, 12] == 1.0 and weights[0, 0, 0, 0] == 1.0
     assert weights[0, 0, 26, 16] == pytest.approx(1.0 + 4.0 * (1 - 9 / 81))
+
+
+def test_a_budget_buys_as_many_steps_each_time() -> None:
+    """What a step costs is counted without its corruptions, which are of random size."""
+    recipe = RECIPES["robust-textures"]
+    networks = recipe.networks("gannext", (32, 32), 1, {})
+    lengths = []
+    for seed in (5, 6):
+        torch.manual_seed(seed)
+        lengths.append(training_macs(networks, recipe))
+    assert lengths[0] == lengths[1]

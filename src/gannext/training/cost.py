@@ -1,6 +1,7 @@
 """What a training costs, in multiply-accumulates (MACs): the measure by which models of different size are compared."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,9 +18,11 @@ BATCH = 4  # batch norm wants more than one value a channel, and a judge's gener
 def training_macs(networks: NetworkConfig, recipe: Recipe) -> int:
     """MACs that one image costs in one training step: every forward pass, and both backward passes.
 
-    They are counted, by `torch.utils.flop_counter`, while a step runs on torch's meta device; or on the
-    CPU, where the step corrupts its images, whose regions depend on values.
+    They are counted, by `torch.utils.flop_counter`, while a step runs on torch's meta device; or on the CPU, where the step
+    corrupts its images, by regions that depend on values. Here it leaves all of them clean: what corrupts them is of
+    random size, and a budget shall buy as many steps each time.
     """
+    recipe = replace(recipe, corruptions=tuple(replace(c, clean=1.0) for c in recipe.corruptions))
     mapping: dict[Any, Any] = {torch.ops.aten.convolution_backward: convolution_backward_flops}
     with torch.random.fork_rng(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         with torch.device("cpu" if recipe.corruptions else "meta"):
