@@ -155,6 +155,25 @@ def test_large_images_are_not_shrunk_in_silence(gannext: Command, tmp_path: Path
         assert ("90x90, are shrunk to 32x32" in outcome.err and "--image-size" in outcome.err) is noted, outcome.err
 
 
+def test_pictures_of_a_folder_choose_the_size_that_they_are_looked_at_in(gannext: Command, tmp_path: Path) -> None:
+    """Of their own shape, and as large as a training of minutes allows; a run goes on in that size, by what was chosen."""
+    for name, size in (("wide", (400, 300)), ("small", (70, 50)), ("tiny", (8, 9))):
+        (tmp_path / name).mkdir()
+        for i in range(8):
+            picture(i, side=16).resize(size).save(tmp_path / name / f"{i:03d}.png")
+    options = ("--recipe", "robust-textures", "--budget", "1e8", "--device", "cpu", "--output", tmp_path / "runs")
+    for name, size in (("wide", "112x144"), ("small", "48x64"), ("tiny", "32x32")):
+        outcome = gannext("train", "--data-root", tmp_path / name, *options)
+        assert outcome.code == 0 and f"on images of {size}" in outcome.out, outcome.err
+        assert ("300x400, are shrunk to 112x144" in outcome.err) is (name == "wide"), outcome.err
+        run = next((tmp_path / "runs" / "gannext" / name).iterdir())
+        assert yaml.safe_load((run / "config.yaml").read_text())["image_size"] == size
+    outcome = gannext("train", "--resume", run, "--recipe", "robust", "--device", "cpu")
+    assert outcome.code == 0, outcome.err
+    outcome = gannext("train", "--resume", run, "--recipe", "robust-objects", "--device", "cpu")
+    assert outcome.code == 2 and "was started with --recipe robust-textures" in outcome.err
+
+
 def test_bad_folders(gannext: Command, parts: Path, tmp_path: Path) -> None:
     cases: list[tuple[list[object], str]] = []
     (tmp_path / "empty" / "train" / "good").mkdir(parents=True)

@@ -25,6 +25,7 @@ from gannext.detection.memory import RIDGE, distances, side_by_side, whitening
 from gannext.networks import PROJECTED, NetworkConfig, layout, turned
 from gannext.training import RECIPES, kind_of
 from gannext.training.contrast import TEMPERATURE, contrastive_loss
+from gannext.training.kind import LEAST_SHARE, layout_share, thumbnails
 from gannext.training.objective import describer_losses
 from gannext.training.views import jittered, turned_copies, view
 
@@ -188,6 +189,25 @@ def test_objects_and_textures_are_told_apart_by_normal_images_alone() -> None:
     lit = (noise.float() * 0.5 + torch.arange(40).view(-1, 1, 1, 1) * 3).to(torch.uint8)  # another light in every image
     assert kind_of(MemoryImages(lit)) == "textures"
     assert kind_of(load_split(DataConfig("digits", channels=1)).train) == "objects"
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 96)], ids=str)
+def test_one_kind_of_part_at_any_angle_is_no_set_of_objects(size: tuple[int, int]) -> None:
+    """Its images differ in their layout as much as those of different things do, and are inspected for defects all the same."""
+    height, width = size
+    rng = np.random.default_rng(0)
+    turned, mixed = [], []
+    for number, (angle, down, right) in enumerate(rng.uniform((0, -3, -3), (2 * np.pi, 3, 3), (60, 3))):
+        rows, columns = np.mgrid[:height, :width] - np.array([height / 2 + down, width / 2 + right])[:, None, None]
+        along, across = columns * np.cos(angle) + rows * np.sin(angle), rows * np.cos(angle) - columns * np.sin(angle)
+        disk = np.hypot(along, across) < 22
+        half, corner, bar = disk & (along > 0), disk & (along > 0) & (across > 0), disk & (abs(across) < 6)
+        noise = rng.normal(40, 4, size)
+        turned.append(noise + 150 * half)
+        mixed.append(noise + 150 * (half, corner, bar, half ^ corner ^ bar)[number % 4])
+    as_images = [MemoryImages(torch.from_numpy(np.clip(a, 0, 255).astype(np.uint8))[:, None]) for a in (turned, mixed)]
+    assert min(layout_share(thumbnails(images)) for images in as_images) > LEAST_SHARE
+    assert [kind_of(images) for images in as_images] == ["textures", "objects"]
 
 
 def test_distances_are_euclidean() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import gannext as package
@@ -41,13 +42,32 @@ def test_training_in_python_is_the_command_lines(parts: Path, gannext: Command, 
     assert "20 normal and 10 abnormal" in first and first == second
 
 
+@pytest.mark.parametrize("given", ["folder", "paths", "pictures", "arrays", "tensors"])
+def test_the_images_choose_the_size(given: str, tmp_path: Path) -> None:
+    pictures = [picture(seed, side=32).resize((100, 60)) for seed in range(8)]
+    for number, image in enumerate(pictures):
+        image.save(tmp_path / f"{number}.png")
+    arrays = [np.asarray(image) for image in pictures]
+    images: dict[str, Any] = {
+        "folder": tmp_path,
+        "paths": sorted(tmp_path.iterdir()),
+        "pictures": pictures,
+        "arrays": arrays,
+        "tensors": torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2),
+    }
+    detector = package.train(images[given], recipe="robust-textures", budget=1e8, device="cpu")
+    assert detector.config.size == (64, 96)
+    detector = package.train(images[given], recipe="published", batch_size=4, epochs=1, device="cpu")
+    assert detector.config.size == (32, 32)
+
+
 def test_bad_images_are_named(tmp_path: Path) -> None:
     write_pictures(tmp_path, 4)
     (tmp_path / "003.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"003\.png"):
         package.train(sorted(tmp_path.iterdir()), **BRIEF)
     with pytest.warns(UserWarning, match=r"left out: 1, .*003\.png"), pytest.raises(InputError, match="too few"):
-        package.train(tmp_path, **BRIEF)
+        package.train(tmp_path, recipe="robust-objects", **BRIEF)
     with pytest.raises(InputError, match="1 normal training image is too few"):
         package.train(np.zeros((1, 8, 8, 1), np.uint8), **BRIEF)
     with pytest.raises(InputError, match="a side of 7 pixels is out of range"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gannext.cli.options import Options, add_device_option, count, number, positive, show, size, warn
-from gannext.runtime import InputError, as_option, unknown, write_text
+from gannext.runtime import InputError, as_duration, as_option, unknown, write_text
 
 if TYPE_CHECKING:
     from gannext.evaluation import Cell, Row
@@ -233,7 +233,8 @@ class Progress:
         result = f"AUROC {row.auroc:.3f}" if row.auroc is not None else row.status
         took = f"{row.seconds:.0f} s" if row.seconds is not None else ""
         done = self.total - len(self.left)
-        left = f"about {clock(self.remaining(rows))} left" if self.left else f"{clock(time.perf_counter() - self.start)} in all"
+        took_all = as_duration(time.perf_counter() - self.start)
+        left = f"about {as_duration(self.remaining(rows))} left" if self.left else f"{took_all} in all"
         show(f"[{done}/{self.total}] {row.title:<16} {row.abnormal_class:<12} seed {row.seed}  {result}  {took}  {left}")
 
     def remaining(self, rows: "Sequence[Row]") -> float:
@@ -249,12 +250,6 @@ class Progress:
             return sum(values) / len(values)
 
         return sum(map(expected, self.left)) / self.jobs
-
-
-def clock(seconds: float) -> str:
-    """A duration for people."""
-    minutes = round(seconds / 60)
-    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{seconds / 3600:.1f} h"
 
 
 def write_page(rows: "Sequence[Row]", output: Path, command: str) -> None:

@@ -161,7 +161,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         type=size,
         default=DEFAULT_SIZE,
         metavar="S",
-        help="side that images, or tiles, are resized to, 32 to 1024, or HEIGHTxWIDTH (default: 32, or the tile's side)",
+        help="side that images, or tiles, are resized to, 32 to 1024, or HEIGHTxWIDTH (default: 32, or the tile's side; in "
+        "training by a robust recipe, what suits a folder's images)",
     )
     group.add_argument("--channels", "--nc", type=int, choices=(1, 3), default=3, help="3 for colour, 1 for grey")
     group.add_argument("--dim", "--ngf", type=positive, metavar="D", help="generator's width (gannext: 40; the others: 64)")

@@ -58,8 +58,8 @@ def resumed_arguments(args: Options, folder: Path) -> Options:
     together = devices_of(stored)
     for name in sorted(args.given - {"config", "resume"}):
         given = getattr(args, name)
-        if given == getattr(stored, name):
-            continue
+        if given == getattr(stored, name) or (name == "recipe" and stored.recipe.startswith(f"{given}-")):
+            continue  # "robust" has chosen the one that is stored
         if name not in FREE_ON_RESUME:
             raise InputError(
                 f"the run in {folder} was started with --{name.replace('_', '-')} {getattr(stored, name)}, not {given}: "

@@ -33,10 +33,11 @@ from gannext.runtime import BITS, SIDES, InputError, image_size, write_text
 if TYPE_CHECKING:
     from gannext.data import Images, Split
     from gannext.detection import Detector
+    from gannext.runtime import Tiling
     from gannext.training import Recipe
 
 INTERRUPTED = 130  # what a shell calls a program that Ctrl-C ended
-LARGE = 2  # images of more than so many times the default side lose what one may look for
+LARGE = 2  # images of more than so many times the side that they are resized to lose what one may look for
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,8 +85,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         default="",
         metavar="NAME",
-        help="robust: chooses robust-objects or robust-textures by the normal images (gannext's default); "
-        "published: that of the model's own paper",
+        help="robust: chooses by the normal images (gannext's default) between robust-objects, for another kind of thing, and "
+        "robust-textures, for defects; published: that of the model's own paper",
     )
     training.add_argument(
         "--epochs",
@@ -178,28 +179,12 @@ def run(args: Options) -> int:
         if tiling.side > SIDES[1]:
             raise InputError(f"tiles of {tiling.side} pixels are too large for the networks: pass --image-size to resize them")
         args.image_size = (tiling.side, tiling.side)
-    network_config(args, recipe_of(args).networks)  # options that cannot be are better refused before the data are read
     accelerator, devices = device_of(args)
 
-    from gannext.data import DATASETS, DataConfig, load_split
     from gannext.detection import Neighbours, find_device, slow_in_bf16
     from gannext.training import Diverged, Interrupted, TrainConfig, check_training, device_count, fit, length_of_training
 
-    data = DataConfig(
-        args.dataset, args.data_root, args.abnormal_class, args.image_size, args.channels,
-        args.train_images, args.test_images, args.seed, args.cache, tiling.side if tiling else None, args.bits,
-    )  # fmt: skip
-    if args.bits and args.dataset in DATASETS:
-        raise InputError(f"the images of {args.dataset} have no 16-bit greys: leave --bits out")
-    if tiling and args.protocol == "published":
-        from gannext.evaluation import NO_TILES
-
-        raise InputError(NO_TILES)
-    split = load_split(data)
-    report_split(args.dataset, split)
-    if args.image_size is DEFAULT_SIZE:
-        warn_of_shrinking(split.train)
-    recipe = recipe_of(args, split.train)
+    split, recipe = load(args, tiling)
     networks = network_config(args, recipe.networks)
     if args.protocol == "published" and isinstance(recipe.scoring, Neighbours):
         raise InputError(
@@ -243,7 +228,11 @@ def run(args: Options) -> int:
         if first:
             address = open_display(folder)
             show(f"Live display: {address}")
-    show(f"Training {networks.model} by the {recipe.name} recipe, epochs: {epochs}; the run is in {folder}")
+    rows, columns = networks.size
+    show(
+        f"Training {networks.model} by the {recipe.name} recipe on images of {rows}x{columns}, epochs: {epochs}; "
+        f"the run is in {folder}"
+    )
     try:
         detector = fit(config, split, folder, resume=resume, callbacks=callbacks, loggers=loggers)
     except Interrupted as stop:
@@ -265,6 +254,37 @@ def run(args: Options) -> int:
     return 0
 
 
+def load(args: Options, tiling: "Tiling | None") -> "tuple[Split, Recipe]":
+    """The images, and the recipe for them; `args` then says which, and in what size the images are, for who goes on with it."""
+    from gannext.data import DATASETS, DataConfig, load_split
+    from gannext.training import choose_for_folder, find_recipe, kind_of
+
+    likely = find_recipe(args.recipe, args.model, lambda: "objects")
+    network_config(args, likely.networks)  # options that cannot be are better refused before the data are read
+    if args.bits and args.dataset in DATASETS:
+        raise InputError(f"the images of {args.dataset} have no 16-bit greys: leave --bits out")
+    if tiling and args.protocol == "published":
+        from gannext.evaluation import NO_TILES
+
+        raise InputError(NO_TILES)
+    data = DataConfig(
+        args.dataset, args.data_root, args.abnormal_class, args.image_size, args.channels,
+        args.train_images, args.test_images, args.seed, args.cache, tiling.side if tiling else None, args.bits,
+    )  # fmt: skip
+    if args.image_size is DEFAULT_SIZE and args.dataset not in DATASETS:
+        recipe, data = choose_for_folder(data, args.recipe, args.model)
+        args.image_size = data.size
+        split = load_split(data)
+        report_split(args.dataset, split)
+        warn_of_shrinking(split.train, data.size)
+    else:
+        split = load_split(data)
+        report_split(args.dataset, split)
+        recipe = find_recipe(args.recipe, args.model, lambda: kind_of(split.train))
+    args.recipe = recipe.name
+    return split, with_options(args, recipe.for_images(len(split.train)))
+
+
 def dataset_name(args: argparse.Namespace) -> str:
     """The data set asked for; a folder without a name goes by its own."""
     if args.dataset:
@@ -276,16 +296,10 @@ def dataset_name(args: argparse.Namespace) -> str:
     return name_of(args.data_root)
 
 
-def recipe_of(args: argparse.Namespace, images: "Images | None" = None) -> "Recipe":
-    """The recipe asked for, with what was changed of it; without the images, the one it might be."""
-    from gannext.training import find_recipe, kind_of
-
+def with_options(args: argparse.Namespace, recipe: "Recipe") -> "Recipe":
+    """The recipe, with what the options change of it."""
     names = ("batch_size", "lr", "beta1", "w_adv", "w_con", "w_lat")
-    changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    recipe = find_recipe(args.recipe, args.model, lambda: "objects" if images is None else kind_of(images))
-    if images is not None:
-        recipe = recipe.for_images(len(images))
-    return replace(recipe, **changes)
+    return replace(recipe, **{name: getattr(args, name) for name in names if getattr(args, name) is not None})
 
 
 def device_of(args: argparse.Namespace) -> tuple[str, int | list[int]]:
@@ -295,11 +309,11 @@ def device_of(args: argparse.Namespace) -> tuple[str, int | list[int]]:
     return args.device, args.devices
 
 
-def warn_of_shrinking(images: "Images") -> None:
+def warn_of_shrinking(images: "Images", size: tuple[int, int]) -> None:
     """Says so where files are several times as large as the size that nobody asked for: what is small vanishes then."""
     first = images.source(0) if len(images) else None
-    if isinstance(first, Path) and min(sides := image_size(first)) > LARGE * min(DEFAULT_SIZE):
-        (height, width), (rows, columns) = sides, DEFAULT_SIZE
+    if isinstance(first, Path) and min(sides := image_size(first)) > LARGE * min(size):
+        (height, width), (rows, columns) = sides, size
         warn(
             f"images such as {first}, {height}x{width}, are shrunk to {rows}x{columns}, and small defects vanish: "
             "pass --image-size, or --tile for large pictures"

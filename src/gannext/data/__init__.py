@@ -4,7 +4,17 @@ from gannext.data.batches import EpochSampler, make_loader
 from gannext.data.datasets import DATASETS
 from gannext.data.images import Cache, FileImages, Images, MemoryImages, from_pixels, read_files
 from gannext.data.masks import read_mask
-from gannext.data.split import DataConfig, Split, find_class, image_folders, load_split, name_of, split_normal
+from gannext.data.split import (
+    DataConfig,
+    Split,
+    find_class,
+    glance,
+    image_folders,
+    load_split,
+    name_of,
+    own_sizes,
+    split_normal,
+)
 from gannext.data.tiles import TileImages
 
 __all__ = [
@@ -19,10 +29,12 @@ __all__ = [
     "TileImages",
     "find_class",
     "from_pixels",
+    "glance",
     "image_folders",
     "load_split",
     "make_loader",
     "name_of",
+    "own_sizes",
     "read_files",
     "read_mask",
     "split_normal",

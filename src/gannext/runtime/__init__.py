@@ -21,8 +21,8 @@ from gannext.runtime.images import (
     to_pixels,
     upright,
 )
-from gannext.runtime.inputs import OneImage, prepare, spread
-from gannext.runtime.options import PRECISIONS, SIDES, as_option, check_side
+from gannext.runtime.inputs import OneImage, own_size, prepare, spread
+from gannext.runtime.options import PRECISIONS, SIDES, as_duration, as_option, check_side, fitting_size
 from gannext.runtime.pixels import BINS, LEAST_RATE, MOST_RATE, PixelCalibration, count
 from gannext.runtime.predictor import BATCH_SIZE, Predictor, View
 from gannext.runtime.results import Prediction, as_csv, as_json, as_table, picture_name
@@ -74,6 +74,7 @@ __all__ = [
     "View",
     "array_to_pixels",
     "as_csv",
+    "as_duration",
     "as_json",
     "as_option",
     "as_table",
@@ -85,9 +86,11 @@ __all__ = [
     "decode_image",
     "find_bits",
     "find_images",
+    "fitting_size",
     "image_files",
     "image_size",
     "is_exported",
+    "own_size",
     "picture_name",
     "prepare",
     "read_exported",

@@ -76,11 +76,6 @@ def decode_file(path: str | Path, convert: Callable[[Image.Image], Read], *, lar
 
 def image_size(path: Path) -> tuple[int, int]:
     """Height and width as a person would see the picture, read from the file's head alone; (0, 0) where it has none."""
-
-    def upright_size(image: Image.Image) -> tuple[int, int]:
-        turned = image.getexif().get(ORIENTATION, 1) >= 5
-        return (image.width, image.height) if turned else (image.height, image.width)
-
     return of_head(path, upright_size, (0, 0))
 
 
@@ -133,6 +128,12 @@ def to_pixels(image: Image.Image, channels: int = 3, bits: int = BITS[1]) -> Pix
     mode = "L" if channels == 1 else "RGB"
     image = image if image.mode == mode else image.convert(mode)
     return np.asarray(image).reshape(image.height, image.width, channels)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Height and width of a PIL image as the camera says that it was held."""
+    turned = image.getexif().get(ORIENTATION, 1) >= 5
+    return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def upright(image: Image.Image) -> Image.Image:

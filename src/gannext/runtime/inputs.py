@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gannext.runtime.errors import InputError
-from gannext.runtime.images import DECODING_THREADS, Pixels, array_to_pixels, decode_image, find_images, resize, to_pixels
+from gannext.runtime.images import (
+    DECODING_THREADS,
+    Pixels,
+    array_to_pixels,
+    decode_image,
+    find_images,
+    image_size,
+    resize,
+    to_pixels,
+    upright_size,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,6 +93,19 @@ def _prepare_one(name: str, image: OneImage, size: tuple[int, int] | None, chann
         pixels = array_to_pixels(np.asarray(image), channels, bits)
     own_size = pixels.shape[0], pixels.shape[1]
     return Prepared(name, own_size, pixels if size is None else resize(pixels, size))
+
+
+def own_size(image: OneImage) -> tuple[int, int]:
+    """Height and width of a single image before anything is done to it; (0, 0) of what is none."""
+    if isinstance(image, (str, Path)):
+        return image_size(Path(image))
+    if isinstance(image, Image.Image):
+        return upright_size(image)
+    shape = tuple(image.shape)
+    if len(shape) not in (2, 3):
+        return 0, 0
+    height, width = shape[-2:] if is_tensor(image) else shape[:2]
+    return height, width
 
 
 def is_tensor(value: object) -> "TypeGuard[Tensor]":

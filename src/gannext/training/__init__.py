@@ -1,6 +1,7 @@
 """Training: recipes, the objective, and `fit`, which makes a Detector; `train` does so in one call."""
 
 from gannext.training.callbacks import LAST, Interrupted, reconstruction_grid
+from gannext.training.choice import choose_for_folder
 from gannext.training.cost import length_of_training, training_macs
 from gannext.training.fit import TrainConfig, check_training, device_count, fit
 from gannext.training.from_images import train
@@ -18,6 +19,7 @@ __all__ = [
     "TrainConfig",
     "check_recipe",
     "check_training",
+    "choose_for_folder",
     "device_count",
     "find_recipe",
     "fit",

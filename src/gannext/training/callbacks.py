@@ -16,7 +16,7 @@ from torchvision.utils import make_grid, save_image
 
 from gannext.detection import denormalise, normalise
 from gannext.networks import reconstruct
-from gannext.runtime import InputError, write_text
+from gannext.runtime import InputError, as_duration, write_text
 
 LAST = "last.ckpt"
 LOSS = "loss/generator_epoch"  # which is missing where a run goes on after its last step
@@ -65,6 +65,14 @@ def epoch_metrics(trainer: Trainer) -> dict[str, float]:
 class EpochLines(Callback):
     """Prints a line an epoch, where the output goes into a file and a progress bar would fill it."""
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started, self.done_before = time.perf_counter(), share_done(trainer)
+
+    def time_left(self, trainer: Trainer) -> str:
+        """What the rest of the training takes, if it goes on as it went."""
+        done, took = share_done(trainer), time.perf_counter() - self.started
+        return as_duration(took / (done - self.done_before) * (1 - done)) if done > self.done_before else "?"
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         value = epoch_metrics(trainer)
         if trainer.is_global_zero and LOSS in value:
@@ -72,9 +80,17 @@ class EpochLines(Callback):
             print(
                 f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  G {value[LOSS]:.3f}  "
                 f"D {value['loss/discriminator_epoch']:.3f}  {held_out}"
-                f"{value.get('speed/images_per_second', float('nan')):.0f} images/s",
+                f"{value.get('speed/images_per_second', float('nan')):.0f} images/s  {self.time_left(trainer)} left",
                 flush=True,
             )
+
+
+def share_done(trainer: Trainer) -> float:
+    """How much of the training is done, of its steps where they are what counts, else of its epochs."""
+    if trainer.max_steps > 0:
+        return trainer.global_step / trainer.max_steps
+    batches = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+    return (trainer.current_epoch + batches / trainer.num_training_batches) / (trainer.max_epochs or 1)
 
 
 class MetricsTable(Callback):

@@ -1,5 +1,6 @@
 """From normal images to a Detector in one call."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -7,19 +8,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from warnings import warn
 
-from gannext.data import DataConfig, Split, from_pixels, load_split, name_of, split_normal
+from gannext.data import DataConfig, Images, Split, from_pixels, load_split, name_of, split_normal
 from gannext.detection import Detector
-from gannext.runtime import BATCH_SIZE, BITS, InputError, OneImage, check_side, prepare, spread
+from gannext.runtime import BATCH_SIZE, BITS, InputError, OneImage, check_side, fitting_size, own_size, prepare, spread
+from gannext.training.choice import choose, choose_for_folder
 from gannext.training.cost import length_of_training
 from gannext.training.fit import TrainConfig, fit
-from gannext.training.kind import kind_of
-from gannext.training.recipe import find_recipe
+from gannext.training.kind import LOOKED_AT, THUMBNAIL, kind_of
+from gannext.training.recipe import Recipe, find_recipe
 
 
 def train(
     images: "OneImage | Iterable[OneImage]",
     *,
-    image_size: int | tuple[int, int],
+    image_size: int | tuple[int, int] | None = None,
     recipe: str = "robust",
     channels: int = 3,
     bits: int | None = None,
@@ -37,7 +39,9 @@ def train(
     Args:
         images: of normal things: a folder, laid out in any of the ways that `gannext train --data-root` takes; or paths, PIL
             images, arrays (H, W[, C]) and tensors (C, H, W) of bytes or of floats in [0, 1], or a batch of either.
-        image_size: side, or height and width, in pixels, that images are resized to: 32 to 1024. Small defects want 64 or more.
+        image_size: side, or height and width, in pixels, that images are resized to: 32 to 1024. By default as large as they
+            are, or smaller, so that a training takes minutes: up to as many pixels as 128x128 has for textures, 64x64 for
+            objects; and 32x32 by the published recipe.
         recipe: "robust", which chooses "robust-objects" or "robust-textures" by the images, one of these, or "published".
         channels: 3 for colour, 1 for grey.
         bits: how many bits the greys of 16-bit images have, 8 to 16, as they may have 12 in a file of 16; by default what
@@ -55,7 +59,7 @@ def train(
         InputError: no image, or too few; one of a list cannot be read; or an argument is out of range. In a folder, what
             cannot be read is left out, with a warning.
     """
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size or DataConfig.size
     if len(size) != 2:
         raise InputError(f"an image size of {len(size)} numbers is none: give one side, or height and width")
     for side in size:
@@ -67,33 +71,55 @@ def train(
         raise InputError(f"images of {channels} channels are not supported: give 3 for colour, or 1 for grey")
     if bits is not None and not BITS[0] <= bits <= BITS[1]:
         raise InputError(f"greys of {bits} bits are not supported: give 8 to 16, or leave bits out")
-    split, provenance = split_of(images, DataConfig(size=size, channels=channels, seed=seed, bits=bits))
+    config = DataConfig(size=size, channels=channels, seed=seed, bits=bits)
+    if isinstance(images, (str, Path)):
+        config = replace(config, dataset=name_of(Path(images)), root=Path(images))
+    else:
+        images = list(spread(images))
+    chosen = None
+    if image_size is None:
+        chosen, config = choose_for_given(images, config, recipe)
+    split, provenance = split_of(images, config)
     if split.unreadable:
         warn(f"images left out: {len(split.unreadable)}, the first of them as {split.unreadable[0]}", stacklevel=2)
-    chosen = find_recipe(recipe, "gannext", lambda: kind_of(split.train)).for_images(len(split.train))
+    chosen = (chosen or find_recipe(recipe, "gannext", lambda: kind_of(split.train))).for_images(len(split.train))
     if batch_size is not None:
         chosen = replace(chosen, batch_size=batch_size)
-    networks = chosen.networks("gannext", size, channels, {})
+    networks = chosen.networks("gannext", config.size, channels, {})
     length, steps = length_of_training(networks, chosen, "", len(split.train), epochs, budget)
-    config = TrainConfig(
+    training = TrainConfig(
         networks, chosen, length, fpr, seed, device, max_steps=steps, pixel_fpr=pixel_fpr, provenance=provenance
     )
     with TemporaryDirectory() as unwanted:
-        return fit(config, split, Path(output or unwanted))
+        return fit(training, split, Path(output or unwanted))
 
 
-def split_of(images: "OneImage | Iterable[OneImage]", config: DataConfig) -> tuple[Split, dict[str, Any]]:
+def choose_for_given(images: "str | Path | list[OneImage]", config: DataConfig, name: str) -> tuple[Recipe, DataConfig]:
+    """The recipe of that name and the size for a folder or for images given one by one."""
+    if isinstance(images, (str, Path)):
+        return choose_for_folder(config, name, "gannext")
+    sizes = [own_size(image) for image in images]
+    small = replace(config, size=fitting_size(sizes, THUMBNAIL))
+    recipe, size = choose(lambda: read(images[:: math.ceil(len(images) / LOOKED_AT)], small), sizes, name, "gannext")
+    return recipe, replace(config, size=size or config.size)
+
+
+def split_of(images: "str | Path | list[OneImage]", config: DataConfig) -> tuple[Split, dict[str, Any]]:
     """Images to train on and to calibrate on, and what the detector's file shall say of them: where a folder is found again.
 
     `config` says how they are read and split.
     """
     if isinstance(images, (str, Path)):
-        root = Path(images)
-        config = replace(config, dataset=name_of(root), root=root)
-        return load_split(config), {"data": {"dataset": config.dataset, "data_root": str(root.resolve()), "seed": config.seed}}
+        root = str(Path(images).resolve())
+        return load_split(config), {"data": {"dataset": config.dataset, "data_root": root, "seed": config.seed}}
+    return replace(split_normal(read(images, config), config.seed), bits=config.bits), {}
+
+
+def read(images: "list[OneImage]", config: DataConfig) -> Images:
+    """Images given one by one, in the size and channels asked for; raises InputError of one that cannot be read."""
     pixels = []
-    for prepared in prepare(spread(images), config.size, config.channels, config.bits or BITS[1], ahead=BATCH_SIZE):
+    for prepared in prepare(images, config.size, config.channels, config.bits or BITS[1], ahead=BATCH_SIZE):
         if isinstance(prepared.pixels, InputError):
             raise prepared.pixels
         pixels.append(prepared.pixels)
-    return replace(split_normal(from_pixels(pixels, config.size, config.channels), config.seed), bits=config.bits), {}
+    return from_pixels(pixels, config.size, config.channels)
