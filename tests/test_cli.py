@@ -165,6 +165,7 @@ def test_pictures_of_a_folder_choose_the_size_that_they_are_looked_at_in(gannext
     for name, size in (("wide", "112x144"), ("small", "48x64"), ("tiny", "32x32")):
         outcome = gannext("train", "--data-root", tmp_path / name, *options)
         assert outcome.code == 0 and f"on images of {size}" in outcome.out, outcome.err
+        assert outcome.out.count("images/s  ") == outcome.out.count(" left\n") > 0  # each epoch says how long the rest takes
         assert ("300x400, are shrunk to 112x144" in outcome.err) is (name == "wide"), outcome.err
         run = next((tmp_path / "runs" / "gannext" / name).iterdir())
         assert yaml.safe_load((run / "config.yaml").read_text())["image_size"] == size
