@@ -104,6 +104,17 @@ def test_lines_and_outlines_are_thin_and_spots_are_not(shape: str) -> None:
     assert (filled.sum() > 1.2 * float(mask.sum())) == (shape == "outline")
 
 
+@pytest.mark.parametrize("shape", ["spot", "line"])
+def test_large_images_have_small_regions_too(shape: str) -> None:
+    """In an image of four times the area the largest regions have four times the pixels, and the smallest fewer than that."""
+    areas = []
+    for side in (64, 128):
+        cover = SHAPES[shape](400, (side, side), torch.Generator().manual_seed(0))
+        areas.append((cover > 0.5).sum((1, 2, 3)).double())
+    small, large = (areas[1][areas[1] > 0].quantile(q) / areas[0][areas[0] > 0].quantile(q) for q in (0.05, 0.95))
+    assert small < 3 < large
+
+
 def test_thin_regions_are_of_every_shape_that_is_named() -> None:
     """Of lines alone nothing is enclosed; of lines and outlines some is."""
     random = torch.Generator().manual_seed(0)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-UNIT = 64  # lengths below are in pixels of an image of this side, and grow with the image
+UNIT = 64  # lengths below are in pixels of an image of this side, and grow with the image, but for the least
 
 Shape: TypeAlias = Callable[[int, tuple[int, int], Generator], Tensor]
 """From a number n, an image's size and random numbers to how much of each pixel n regions cover, (n, 1, H, W) in [0, 1]."""
@@ -40,13 +40,19 @@ def within(distance: Tensor, softness: Tensor) -> Tensor:
 
 def thin_radius(n: int, size: tuple[int, int], random: Generator) -> Tensor:
     """Half the width of a thin region, in pixels (n, 1, 1, 1)."""
-    return min(size) / UNIT * log_uniform(n, 0.6, 1.4, random)
+    return extent(n, 0.6, 1.4, size, random)
+
+
+def extent(n: int, low: float, high: float, size: tuple[int, int], random: Generator) -> Tensor:
+    """A length in pixels (n, 1, 1, 1), of which the least does not grow with the image: in a large one, defects of a few pixels
+    are looked for too."""
+    scale = min(size) / UNIT
+    return log_uniform(n, low * min(1.0, scale), high * scale, random)
 
 
 def spot_distance(n: int, size: tuple[int, int], random: Generator) -> Tensor:
     """Each pixel's distance to a spot's edge, (n, 1, H, W), negative inside."""
-    unit = min(size) / UNIT
-    radius, half_length = unit * log_uniform(n, 2.5, 16.0, random), unit * uniform(n, 0.0, 8.0, random)
+    radius, half_length = extent(n, 2.5, 16.0, size, random), min(size) / UNIT * uniform(n, 0.0, 8.0, random)
     return capsule_distance(n, size, random, radius, half_length, torch.zeros_like(radius))
 
 
