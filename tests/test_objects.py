@@ -208,6 +208,7 @@ def test_one_kind_of_part_at_any_angle_is_no_set_of_objects(size: tuple[int, int
     as_images = [MemoryImages(torch.from_numpy(np.clip(a, 0, 255).astype(np.uint8))[:, None]) for a in (turned, mixed)]
     assert min(layout_share(thumbnails(images)) for images in as_images) > LEAST_SHARE
     assert [kind_of(images) for images in as_images] == ["textures", "objects"]
+    assert kind_of(as_images[1].subset(range(12))) == "objects"  # of few images, none is compared with itself
 
 
 def test_distances_are_euclidean() -> None:

@@ -70,6 +70,8 @@ def test_bad_images_are_named(tmp_path: Path) -> None:
         package.train(tmp_path, recipe="robust-objects", **BRIEF)
     with pytest.raises(InputError, match="1 normal training image is too few"):
         package.train(np.zeros((1, 8, 8, 1), np.uint8), **BRIEF)
+    with pytest.raises(InputError, match="0 normal training images are too few"):
+        package.train([])
     with pytest.raises(InputError, match="a side of 7 pixels is out of range"):
         package.train(tmp_path, image_size=7)
     with pytest.raises(InputError, match="2 channels"):

@@ -74,10 +74,9 @@ def train(
     config = DataConfig(size=size, channels=channels, seed=seed, bits=bits)
     if isinstance(images, (str, Path)):
         config = replace(config, dataset=name_of(Path(images)), root=Path(images))
-    else:
-        images = list(spread(images))
     chosen = None
     if image_size is None:
+        images = images if isinstance(images, (str, Path)) else list(spread(images))
         chosen, config = choose_for_given(images, config, recipe)
     split, provenance = split_of(images, config)
     if split.unreadable:
@@ -100,11 +99,11 @@ def choose_for_given(images: "str | Path | list[OneImage]", config: DataConfig, 
         return choose_for_folder(config, name, "gannext")
     sizes = [own_size(image) for image in images]
     small = replace(config, size=fitting_size(sizes, THUMBNAIL))
-    recipe, size = choose(lambda: read(images[:: math.ceil(len(images) / LOOKED_AT)], small), sizes, name, "gannext")
+    recipe, size = choose(lambda: read(images[:: math.ceil(len(images) / LOOKED_AT) or 1], small), sizes, name, "gannext")
     return recipe, replace(config, size=size or config.size)
 
 
-def split_of(images: "str | Path | list[OneImage]", config: DataConfig) -> tuple[Split, dict[str, Any]]:
+def split_of(images: "OneImage | Iterable[OneImage]", config: DataConfig) -> tuple[Split, dict[str, Any]]:
     """Images to train on and to calibrate on, and what the detector's file shall say of them: where a folder is found again.
 
     `config` says how they are read and split.
@@ -115,10 +114,10 @@ def split_of(images: "str | Path | list[OneImage]", config: DataConfig) -> tuple
     return replace(split_normal(read(images, config), config.seed), bits=config.bits), {}
 
 
-def read(images: "list[OneImage]", config: DataConfig) -> Images:
+def read(images: "OneImage | Iterable[OneImage]", config: DataConfig) -> Images:
     """Images given one by one, in the size and channels asked for; raises InputError of one that cannot be read."""
     pixels = []
-    for prepared in prepare(images, config.size, config.channels, config.bits or BITS[1], ahead=BATCH_SIZE):
+    for prepared in prepare(spread(images), config.size, config.channels, config.bits or BITS[1], ahead=BATCH_SIZE):
         if isinstance(prepared.pixels, InputError):
             raise prepared.pixels
         pixels.append(prepared.pixels)

@@ -55,19 +55,21 @@ def layout_share(x: Tensor) -> float:
 
 def likeness(x: Tensor) -> float:
     """The share of a thumbnail that an example among them explains, turned and moved as fits best, from 0 to 1: the squared
-    correlation, on average over eight examples and all thumbnails.
+    correlation, on average over eight examples and all other thumbnails.
 
     What leaves one side comes in from the other, so that all shifts are one product of Fourier transforms.
     """
     x = unit(shrunk(x, OUTLINE))
-    examples = x[[i * len(x) // EXAMPLES for i in range(EXAMPLES)]]
+    chosen = torch.arange(EXAMPLES) * len(x) // EXAMPLES
+    examples = x[chosen]
     spectrum = torch.fft.rfft2(x)  # (N, 1, H, W / 2 + 1)
     best = torch.zeros(len(x), EXAMPLES)
     for turn in range(TURNS):
         turned = torch.fft.rfft2(unit(rotated(examples, 2 * math.pi * turn / TURNS)).squeeze(1)).conj()
         correlation = torch.fft.irfft2(spectrum * turned, s=x.shape[-2:])  # (N, EXAMPLES, H, W)
         best = best.maximum(correlation.amax((2, 3)))
-    return float(best.square().mean())
+    others = torch.arange(len(x))[:, None] != chosen
+    return float(best[others].square().mean())
 
 
 def unit(x: Tensor) -> Tensor:
