@@ -280,6 +280,7 @@ def test_a_folder_named_like_a_data_set_is_still_one_s_own(parts: Path, gannext:
     run = next(tmp_path.rglob("config.yaml")).parent
     outcome = gannext("train", "--resume", run, "--epochs", 2, "--fpr", 0.05)
     assert outcome.code == 0 and "epoch 2/2" in outcome.out and "Data: digits-folder: 70" in outcome.out, outcome.err
+    assert "images/s  0 s left" in outcome.out  # what the run took before it went on does not count
     for options in ((), ("--data-root", tmp_path / "digits")):
         outcome = gannext("evaluate", run / "detector.gannext", *options)
         assert outcome.code == 0 and "20 normal and 10 abnormal" in outcome.out, outcome.err

@@ -271,16 +271,15 @@ def load(args: Options, tiling: "Tiling | None") -> "tuple[Split, Recipe]":
         args.dataset, args.data_root, args.abnormal_class, args.image_size, args.channels,
         args.train_images, args.test_images, args.seed, args.cache, tiling.side if tiling else None, args.bits,
     )  # fmt: skip
+    chosen = None
     if args.image_size is DEFAULT_SIZE and args.dataset not in DATASETS:
-        recipe, data = choose_for_folder(data, args.recipe, args.model)
+        chosen, data = choose_for_folder(data, args.recipe, args.model)
         args.image_size = data.size
-        split = load_split(data)
-        report_split(args.dataset, split)
+    split = load_split(data)
+    report_split(args.dataset, split)
+    if chosen:
         warn_of_shrinking(split.train, data.size)
-    else:
-        split = load_split(data)
-        report_split(args.dataset, split)
-        recipe = find_recipe(args.recipe, args.model, lambda: kind_of(split.train))
+    recipe = chosen or find_recipe(args.recipe, args.model, lambda: kind_of(split.train))
     args.recipe = recipe.name
     return split, with_options(args, recipe.for_images(len(split.train)))
 

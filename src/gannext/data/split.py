@@ -14,11 +14,10 @@ from gannext.data.folders import ImageFolder, scan_folder, subfolders
 from gannext.data.images import Cache, Images, from_arrays, read_files
 from gannext.data.masks import find_masks
 from gannext.data.tiles import read_pictures
-from gannext.runtime import BITS, InputError, find_bits, fitting_size, image_size, unknown
+from gannext.runtime import BITS, InputError, find_bits, unknown
 
 HELD_OUT_SHARE = 0.1
 HELD_OUT_LEAST = 50
-GLANCED_AT = 256
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,11 @@ class DataConfig:
     cache: Cache = "auto"
     tile: int | None = None
     bits: int | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where a folder's images are."""
+        return self.root or Path("data") / self.dataset
 
 
 @dataclass(frozen=True)
@@ -128,23 +132,9 @@ def load_split(config: DataConfig, *, test_only: bool = False) -> Split:
     return _split_folder(config, test_only)
 
 
-def own_sizes(config: DataConfig) -> list[tuple[int, int]]:
-    """Height and width of up to 256 of a folder's training images, spread evenly over them; (0, 0) of a damaged one."""
-    return [image_size(path) for path in _few(_scan(config).train)]
-
-
-def glance(config: DataConfig, side: int) -> Images:
-    """These images, small: of no more pixels than side x side. Damaged ones are left out.
-
-    Raises:
-        InputError: as of `load_split`.
-    """
-    files = _scan(config).train
-    size = fitting_size(own_sizes(config), side)
-    read = read_files(_few(files), size, config.channels, config.bits or find_bits(files) or BITS[1], "memory", "a few images")
-    if not read.kept:
-        raise InputError(f"none of the training images in {_root(config)} can be used: {read.unreadable[0]}")
-    return read.images
+def normal_files(config: DataConfig) -> list[Path]:
+    """The files of a folder's normal training images, damaged ones too; raises InputError as `load_split` does."""
+    return _scan(config).train
 
 
 def split_normal(images: Images, seed: int = 0) -> Split:
@@ -260,14 +250,9 @@ def _split_labelled(config: DataConfig, test_only: bool) -> Split:
     )
 
 
-def _root(config: DataConfig) -> Path:
-    """The image folder."""
-    return config.root or Path("data") / config.dataset
-
-
 def _scan(config: DataConfig, test_only: bool = False) -> ImageFolder:
     """The files of an image folder."""
-    root = _root(config)
+    root = config.folder
     if config.root is None and not root.is_dir():
         error = unknown("data set", config.dataset, tuple(DATASETS))
         raise InputError(f"{error}; or put your own images into {root}, or name their folder with --data-root")
@@ -279,14 +264,8 @@ def _scan(config: DataConfig, test_only: bool = False) -> ImageFolder:
     return folder
 
 
-def _few(files: Sequence[Path]) -> list[Path]:
-    """Up to 256 files, from the first to the last."""
-    count = min(GLANCED_AT, len(files))
-    return [files[i * len(files) // count] for i in range(count)]
-
-
 def _split_folder(config: DataConfig, test_only: bool) -> Split:
-    root, folder = _root(config), _scan(config, test_only)
+    root, folder = config.folder, _scan(config, test_only)
     if config.bits is None:
         config = replace(config, bits=find_bits(folder.train))
     train = _read(folder.train, config, "training images")

@@ -102,10 +102,15 @@ def find_bits(paths: Sequence[Path]) -> int | None:
                 return decode_file(path, lambda image: int(np.asarray(image).max()), large=True)
         return 0
 
-    every = max(1, math.ceil(len(paths) / MOST_LOOKED_INTO))
     with ThreadPoolExecutor(DECODING_THREADS) as pool:
-        highest = max(pool.map(lightest, paths[::every]), default=0)
+        highest = max(pool.map(lightest, (paths[i] for i in evenly(len(paths), MOST_LOOKED_INTO))), default=0)
     return min(max(highest.bit_length() + highest.bit_length() % 2, BITS[0]), BITS[1]) if highest else None
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Positions among so many, all of them or `most`, spread evenly from the first on."""
+    chosen = min(count, most)
+    return [i * count // chosen for i in range(chosen)]
 
 
 def is_deep(image: Image.Image) -> bool:

@@ -91,8 +91,8 @@ def _prepare_one(name: str, image: OneImage, size: tuple[int, int] | None, chann
         pixels = array_to_pixels(array.transpose(1, 2, 0) if array.ndim == 3 else array, channels, bits)
     else:
         pixels = array_to_pixels(np.asarray(image), channels, bits)
-    own_size = pixels.shape[0], pixels.shape[1]
-    return Prepared(name, own_size, pixels if size is None else resize(pixels, size))
+    height, width = pixels.shape[:2]
+    return Prepared(name, (height, width), pixels if size is None else resize(pixels, size))
 
 
 def own_size(image: OneImage) -> tuple[int, int]:

@@ -66,12 +66,12 @@ class EpochLines(Callback):
     """Prints a line an epoch, where the output goes into a file and a progress bar would fill it."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.started, self.done_before = time.perf_counter(), share_done(trainer)
+        self.started, self.steps_before = time.perf_counter(), cast(int, pl_module.steps)
 
-    def time_left(self, trainer: Trainer) -> str:
+    def time_left(self, pl_module: LightningModule) -> str:
         """What the rest of the training takes, if it goes on as it went."""
-        done, took = share_done(trainer), time.perf_counter() - self.started
-        return as_duration(took / (done - self.done_before) * (1 - done)) if done > self.done_before else "?"
+        steps, total = cast(int, pl_module.steps), cast(int, pl_module.total_steps)
+        return as_duration((time.perf_counter() - self.started) / (steps - self.steps_before) * (total - steps))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         value = epoch_metrics(trainer)
@@ -80,17 +80,9 @@ class EpochLines(Callback):
             print(
                 f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  G {value[LOSS]:.3f}  "
                 f"D {value['loss/discriminator_epoch']:.3f}  {held_out}"
-                f"{value.get('speed/images_per_second', float('nan')):.0f} images/s  {self.time_left(trainer)} left",
+                f"{value.get('speed/images_per_second', float('nan')):.0f} images/s  {self.time_left(pl_module)} left",
                 flush=True,
             )
-
-
-def share_done(trainer: Trainer) -> float:
-    """How much of the training is done, of its steps where they are what counts, else of its epochs."""
-    if trainer.max_steps > 0:
-        return trainer.global_step / trainer.max_steps
-    batches = trainer.fit_loop.epoch_loop.batch_progress.current.completed
-    return (trainer.current_epoch + batches / trainer.num_training_batches) / (trainer.max_epochs or 1)
 
 
 class MetricsTable(Callback):

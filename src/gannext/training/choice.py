@@ -1,37 +1,40 @@
 """The recipe and the size that suit a set of images, where nobody names them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from gannext.data import DataConfig, Images, glance, own_sizes
-from gannext.runtime import fitting_size
-from gannext.training.kind import THUMBNAIL, kind_of
+from gannext.data import DataConfig, Images, normal_files, read_files
+from gannext.runtime import BITS, evenly, find_bits, fitting_size, image_size
+from gannext.training.kind import LOOKED_AT, THUMBNAIL, kind_of
 from gannext.training.recipe import Recipe, find_recipe
 
 
 def choose_for_folder(config: DataConfig, name: str, model: str) -> tuple[Recipe, DataConfig]:
-    """The recipe of that name and the size for a folder's images, by a glance at some of them.
-
-    Args:
-        config: the folder; the size in it stays where the recipe has one of its own.
-        name, model: as of `find_recipe`.
+    """As `choose`, for a folder, by some of its training images; damaged ones do not count.
 
     Raises:
         InputError: as of `find_recipe` and `load_split`.
     """
-    recipe, size = choose(lambda: glance(config, THUMBNAIL), own_sizes(config), name, model)
-    return recipe, replace(config, size=size or config.size)
+    every = normal_files(config)
+    files = [every[i] for i in evenly(len(every), LOOKED_AT)]
+
+    def few(size: tuple[int, int]) -> Images:
+        bits = config.bits or find_bits(files) or BITS[1]
+        return read_files(files, size, config.channels, bits, "memory", "a few images").images
+
+    return choose(few, [image_size(file) for file in files], config, name, model)
 
 
 def choose(
-    few: Callable[[], Images], sizes: Iterable[tuple[int, int]], name: str, model: str
-) -> tuple[Recipe, tuple[int, int] | None]:
-    """The recipe of that name, and the size that it looks at images in; None where that is the paper's.
+    few: Callable[[tuple[int, int]], Images], sizes: Sequence[tuple[int, int]], config: DataConfig, name: str, model: str
+) -> tuple[Recipe, DataConfig]:
+    """The recipe of that name, and the images in the size that it looks at them in.
 
     Args:
-        few: reads some of the images, small, if "robust" has to choose.
-        sizes: height and width of the images as they are.
+        few: reads some of the images, in a size, if "robust" has to choose.
+        sizes: height and width of these as they are.
+        config: the images; their size stays where the recipe's is the paper's.
         name, model: as of `find_recipe`.
     """
-    recipe = find_recipe(name, model, lambda: kind_of(few()))
-    return recipe, fitting_size(sizes, recipe.side) if recipe.side else None
+    recipe = find_recipe(name, model, lambda: kind_of(few(fitting_size(sizes, THUMBNAIL))))
+    return recipe, replace(config, size=fitting_size(sizes, recipe.side)) if recipe.side else config

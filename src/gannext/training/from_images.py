@@ -1,6 +1,5 @@
 """From normal images to a Detector in one call."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +9,11 @@ from warnings import warn
 
 from gannext.data import DataConfig, Images, Split, from_pixels, load_split, name_of, split_normal
 from gannext.detection import Detector
-from gannext.runtime import BATCH_SIZE, BITS, InputError, OneImage, check_side, fitting_size, own_size, prepare, spread
+from gannext.runtime import BATCH_SIZE, BITS, InputError, OneImage, check_side, evenly, own_size, prepare, spread
 from gannext.training.choice import choose, choose_for_folder
 from gannext.training.cost import length_of_training
 from gannext.training.fit import TrainConfig, fit
-from gannext.training.kind import LOOKED_AT, THUMBNAIL, kind_of
+from gannext.training.kind import LOOKED_AT, kind_of
 from gannext.training.recipe import Recipe, find_recipe
 
 
@@ -94,13 +93,12 @@ def train(
 
 
 def choose_for_given(images: "str | Path | list[OneImage]", config: DataConfig, name: str) -> tuple[Recipe, DataConfig]:
-    """The recipe of that name and the size for a folder or for images given one by one."""
+    """As `choose`, for a folder or for images given one by one."""
     if isinstance(images, (str, Path)):
         return choose_for_folder(config, name, "gannext")
-    sizes = [own_size(image) for image in images]
-    small = replace(config, size=fitting_size(sizes, THUMBNAIL))
-    recipe, size = choose(lambda: read(images[:: math.ceil(len(images) / LOOKED_AT) or 1], small), sizes, name, "gannext")
-    return recipe, replace(config, size=size or config.size)
+    some = [images[i] for i in evenly(len(images), LOOKED_AT)]
+    sizes = [own_size(image) for image in some]
+    return choose(lambda size: read(some, replace(config, size=size)), sizes, config, name, "gannext")
 
 
 def split_of(images: "OneImage | Iterable[OneImage]", config: DataConfig) -> tuple[Split, dict[str, Any]]:
