@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from lightning import Trainer
 
 from conftest import SMALL, Command
 from gannext import Detector
@@ -21,6 +22,7 @@ from gannext.data import DataConfig, load_split
 from gannext.detection import normalise
 from gannext.networks import NetworkConfig
 from gannext.training import RECIPES, GanModule, TrainConfig, fit
+from gannext.training.callbacks import EpochLines
 from gannext.training.fused import fuse
 
 TINY = NetworkConfig(generator={"dim": 4, "depths": (1, 1), "bottom": 1}, ndf=8, nz=10)
@@ -294,6 +296,15 @@ def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_says_how_to_go_on(
     subprocess.run([sys.executable, "-m", "gannext.cli.main", "train", "--resume", str(run)], check=True, capture_output=True)
     resumed = weights(tmp_path)
     assert all(torch.equal(resumed[name], tensor) for name, tensor in uninterrupted.items())
+
+
+def test_the_time_left_is_that_of_the_steps_left_at_this_run_s_pace() -> None:
+    lines, module = EpochLines(), GanModule(TINY, RECIPES["published"], total_steps=60)
+    module.steps = 10  # of a run that goes on
+    lines.on_train_start(Trainer(logger=False, accelerator="cpu", enable_checkpointing=False), module)
+    lines.started -= 40.0
+    module.steps = 30
+    assert lines.time_left(module) == "60 s"
 
 
 def test_a_run_by_the_robust_recipe_resumes_to_the_same_weights(tmp_path: Path) -> None:
