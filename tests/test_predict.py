@@ -52,8 +52,9 @@ def test_no_name_of_a_file_loses_the_results(detector_file: Path, tmp_path: Path
     assert text.count(",normal,") == 3 and "日本語" in text and "lat\\udcfcn" in text
     assert len(list((tmp_path / "r").iterdir())) == 3 and (tmp_path / "r.html").exists()
     (tmp_path / "new" / "broken.png").touch()
+    (tmp_path / "new" / "link.png").symlink_to("nowhere.png")
     done = shell("bash", "-o", "pipefail", "-c", f"{command} | true")
-    assert done.returncode == 1 and "1 of 4 images could not be judged" in done.stderr  # though nobody read on
+    assert done.returncode == 1 and "2 of 5 images could not be judged" in done.stderr  # though nobody read on
 
 
 def test_places_that_cannot_be_written_are_refused_before_anything_is_judged(

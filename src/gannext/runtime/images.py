@@ -233,7 +233,8 @@ def image_files(folder: Path, deep: bool = False) -> list[Path]:
     for place, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if deep and not name.startswith(".")]
         paths = (Path(place, name) for name in files if not name.startswith("."))
-        found += (path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())
+        # A link that leads nowhere was meant to be a picture: whoever reads it says what is wrong.
+        found += (path for path in paths if path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink()))
     return sorted(found)
 
 
