@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import Command
+from conftest import Command, write_pictures
 from gannext.data.textures import make_textures
 from gannext.evaluation import FLOORS
 from gannext.evaluation.benchmark import run_cell, threads_of_each
+from gannext.runtime import as_option
 from test_data import write_cifar10, write_stl10
 
 TINY = ["--dataset", "digits", "--dim", "4", "--batch-size", "32", "--budget", "2e10", "--device", "cpu"]
@@ -148,6 +149,7 @@ def test_a_folder_of_data_sets_is_a_benchmark(gannext: Command, tmp_path: Path) 
         ("--dataset parts", "unknown data set 'parts'"),
         ("--epochs 2 --budget 1e9", "leave one out"),
         ("--seeds 0,x", "'x' is no whole number"),
+        ("--seeds 0,4294967296", "out of range: give from 0 to"),
     ],
 )
 def test_bad_options_are_one_sentence(options: str, sentence: str, gannext: Command, tmp_path: Path) -> None:
@@ -163,6 +165,20 @@ def test_a_cell_that_fails_is_a_row_and_the_others_finish(gannext: Command, tmp_
     assert outcome.code == 1 and "1 of the cells failed" in outcome.err
     assert gan["status"].startswith("failed: 20 images to train on are fewer than a batch") and gan["auroc"] == ""
     assert floor["status"] == "ok" and gan["status"] in (tmp_path / "results.md").read_text()
+
+
+def test_what_cannot_be_tested_is_not_trained(gannext: Command, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "parts" / "train" / "good", 40)
+    write_pictures(tmp_path / "parts" / "test" / "good", 4)
+    folder = ("--data-root", tmp_path / "parts", "--models", "gannext/published,knn", "--output", tmp_path)
+    assert gannext("benchmark", *folder, *TINY[2:]).code == 1
+    reason = "failed: The test set holds no abnormal image, so there is no accuracy to measure"
+    assert [row["status"] for row in table(tmp_path)] == [reason, reason]
+    assert not list(tmp_path.rglob("detector.gannext"))
+
+
+def test_a_number_keeps_the_digits_that_make_its_run() -> None:
+    assert [as_option("lr", value) for value in (2e-4, 1e12, 1.23456789e12)] == ["0.0002", "1e+12", "1234567890000.0"]
 
 
 def children(pid: int) -> list[int]:

@@ -150,6 +150,10 @@ def test_a_contrastive_loss_is_the_softmax_at_the_other_view() -> None:
     found = contrastive_loss(z, torch.tensor([0, 1, 2, 0, 1, 2]), others)
     assert torch.allclose(found, torch.stack(losses).mean(), rtol=1e-5)
     assert float(contrastive_loss(z[:3].repeat(2, 1), torch.tensor([0, 1, 2, 0, 1, 2]), others)) < float(found)
+    for precision in (torch.float16, torch.bfloat16):
+        with torch.autocast("cpu", precision):
+            low = contrastive_loss(z, torch.tensor([0, 1, 2, 0, 1, 2]), others)
+        assert torch.allclose(low, found, rtol=0.02)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (32, 48)])

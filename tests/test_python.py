@@ -93,7 +93,15 @@ def test_the_published_recipe_in_python_takes_the_batch_it_is_given() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"batch_size": 0}, {"epochs": 0}, {"budget": -1.0}, {"fpr": 3}, {"pixel_fpr": 2}, {"image_size": (32, 32, 3)}],
+    [
+        {"batch_size": 0},
+        {"epochs": 0},
+        {"budget": -1.0},
+        {"fpr": 3},
+        {"pixel_fpr": 2},
+        {"image_size": (32, 32, 3)},
+        {"seed": -1},
+    ],
     ids=str,
 )
 def test_what_is_impossible_is_refused_before_it_trains(options: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -239,6 +240,11 @@ def test_threads_are_dealt_out_to_pieces_and_given_back() -> None:
             assert torch.get_num_threads() == 1 and at_once(count, range(2)) == [2, 2] and at_once(count, range(3)) == [1] * 3
             assert torch.get_num_threads() == 1
             raise KeyError
+        assert torch.get_num_threads() == 4 and at_once(count, range(2)) == [2, 2]
+        first, second = threads_for_pieces(), threads_for_pieces()  # two trainings in one process, the first ending first
+        for step in (first.__enter__, second.__enter__, partial(first.__exit__, None, None, None)):
+            step()
+        second.__exit__(None, None, None)
         assert torch.get_num_threads() == 4 and at_once(count, range(2)) == [2, 2]
     finally:
         torch.set_num_threads(1)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gannext.cli.options import Options, add_device_option, count, number, positive, show, size, warn
+from gannext.cli.options import Options, add_device_option, number, positive, seed, show, size, warn
 from gannext.runtime import InputError, as_duration, as_option, unknown, write_text
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def names(text: str) -> list[str]:
 
 def seeds(text: str) -> tuple[int, ...]:
     """An argparse type: whole numbers from 0 up, with commas between them."""
-    return tuple(count(part) for part in text.split(","))
+    return tuple(seed(part) for part in text.split(","))
 
 
 def run(args: Options) -> int:

@@ -5,7 +5,7 @@ photographs of brick, gravel and grass, with a report of each."""
 import argparse
 from pathlib import Path
 
-from gannext.cli.options import Options, count, number, show
+from gannext.cli.options import Options, number, seed, show
 from gannext.runtime import InputError, unknown
 
 DIGITS = ("--dataset", "digits", "--channels", "1")
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--budget", type=number(float, 1), default=BUDGET, metavar="MACS", help="textures: multiply-accumulates a training"
     )
     parser.add_argument("--output", type=Path, default=Path("output"), metavar="FOLDER", help="where the runs go")
-    parser.add_argument("--seed", type=count, default=0, metavar="N", help="of all randomness")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of all randomness")
 
 
 def run(args: Options) -> int:

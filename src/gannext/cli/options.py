@@ -100,6 +100,7 @@ def number(
 
 positive = number(int, 1)
 count = number(int, 0)
+seed = number(int, 0, 2**32 - 1)  # NumPy's bounds
 weight = number(float, 0)
 rate = number(float, 0, 1, open_ends=True)
 pixel_rate = number(float, LEAST_RATE, MOST_RATE)
@@ -206,7 +207,7 @@ def add_device_option(parser: argparse._ActionsContainer) -> None:
         "--device",
         choices=("auto", "cpu", "gpu", "cuda", "mps"),
         default="auto",
-        help="where the networks run; auto takes a GPU where there is one",
+        help="where the networks run; auto takes a CUDA GPU where there is one",
     )
 
 

@@ -22,6 +22,7 @@ from gannext.cli.options import (
     pixel_rate,
     positive,
     rate,
+    seed,
     show,
     tiling_of,
     warn,
@@ -111,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--w-con", "--w_con", type=weight, metavar="W", help="weight of the reconstruction loss (published: 50)"
     )
     training.add_argument("--w-lat", "--w_lat", type=weight, metavar="W", help="weight of the latent loss (published: 1)")
-    training.add_argument("--seed", "--manualseed", type=count, default=0, metavar="N", help="of all randomness")
+    training.add_argument("--seed", "--manualseed", type=seed, default=0, metavar="N", help="of all randomness")
     training.add_argument(
         "--precision",
         choices=("32-true", "bf16-mixed", "16-mixed"),

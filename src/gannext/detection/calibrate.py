@@ -31,7 +31,7 @@ def calibrate(
         for batch in batches:
             seen = detector.see(batch, parts=True)
             assert detector.anomaly_map is not None and seen.parts is not None
-            yield seen.scores.double().tolist(), detector.anomaly_map.combine(seen.parts)
+            yield seen.scores.cpu().double().tolist(), detector.anomaly_map.combine(seen.parts)
 
     seen = (detector.see(batch, parts=True) for batch in batches)
     _calibrate(detector, seen, judged(), fpr, pixel_fpr, kind)

@@ -164,7 +164,7 @@ def side_by_side(described: Tensor) -> Tensor:
 def whitening(centred: Tensor, directions: int) -> Tensor:
     """A matrix (L, K) that takes centred vectors (M, L) to their K greatest principal directions, each of variance 1 but for
     a ridge that keeps the least of them from becoming noise."""
-    x = centred.double().cpu()
+    x = centred.cpu().double()  # Apple's GPUs have no 64 bits
     few = len(x) < x.shape[1]  # then the images' scalar products are the smaller matrix, of the same principal directions
     values, vectors = torch.linalg.eigh((x @ x.T if few else x.T @ x) / len(x))  # the least first
     kept = min(directions, len(x) - 1, len(values))

@@ -223,6 +223,7 @@ def digest(text: str) -> str:
 def run_floor(settings: Settings, cell: Cell) -> Row:
     """Fits and scores a floor."""
     split = load_split(data_of(settings, cell))
+    split.check_testable()
     start = time.perf_counter()
     scores = floor_scores(cell.name, split, cell.seed)
     metrics = measure(scores, split.labels, float("inf"))
@@ -237,6 +238,7 @@ def run_floor(settings: Settings, cell: Cell) -> Row:
 def run_gan(settings: Settings, cell: Cell, run: Path) -> Row:
     """Trains a GAN, or takes the detector that an earlier run of this very cell left, and measures it."""
     split = load_split(data_of(settings, cell))
+    split.check_testable()  # before hours of training, not after
     file = run / "detector.gannext"
     detector = Detector.load(file) if file.exists() else fit(train_config(settings, cell, split), split, run, resume=True)
     (run / LAST).unlink(missing_ok=True)

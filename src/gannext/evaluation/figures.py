@@ -20,8 +20,8 @@ COLUMNS = 8
 def overview(detector: Detector, split: Split, path: Path, scores: np.ndarray) -> None:
     """Writes a PNG: inputs, reconstructions and differences, verdicts, and the histogram of the test images' scores (N,).
 
-    Shows the first normal and the first abnormal test images, chosen by nothing; without test
-    images, held-out normal ones.
+    Shows normal and abnormal test images, evenly spaced among all; without test images, held-out normal
+    ones.
     """
     abnormal = torch.nonzero(split.labels).flatten().tolist()
     normal = torch.nonzero(~split.labels).flatten().tolist()
@@ -59,7 +59,7 @@ def draw_group(rows: np.ndarray, kind: str, images: Tensor, detector: Detector) 
     scores, x_hat = detector.score(images)
     x_hat = denormalise(x_hat).cpu()
     difference = (images.int() - x_hat.int()).abs().to(torch.uint8)
-    verdicts = detector.calibration.is_abnormal(scores.double().cpu().numpy())
+    verdicts = detector.calibration.is_abnormal(scores.cpu().double().numpy())
     gap = max(1, images.shape[-1] // 12)
     width = images.shape[-1] + gap
     for axes, (name, pictures) in zip(

@@ -43,4 +43,4 @@ def as_option(name: str, value: Any) -> str:
     """A value as its option takes it: sizes as HEIGHTxWIDTH, lists with commas, numbers without needless digits."""
     if isinstance(value, (tuple, list)):
         return ("x" if name == "image_size" else ",").join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)

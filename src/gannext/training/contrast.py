@@ -20,7 +20,7 @@ def contrastive_loss(z: Tensor, identities: Tensor, others: Tensor) -> Tensor:
         The mean over the N of -log softmax(cosine / 0.2) at those with the same identity; a scalar.
     """
     z, others = F.normalize(z, dim=1), F.normalize(others, dim=1)
-    among = (z @ z.T / TEMPERATURE).fill_diagonal_(NEVER)  # (N, N)
+    among = ((z @ z.T).float() / TEMPERATURE).fill_diagonal_(NEVER)  # (N, N); float16 has no such number
     same = (identities[:, None] == identities[None]).float().fill_diagonal_(0.0)
-    all_of_them = torch.cat((among, z @ others.T / TEMPERATURE), 1).logsumexp(1, keepdim=True)
+    all_of_them = torch.cat((among, (z @ others.T).float() / TEMPERATURE), 1).logsumexp(1, keepdim=True)
     return -((among - all_of_them) * same).sum(1).div(same.sum(1)).mean()

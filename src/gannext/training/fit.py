@@ -42,6 +42,7 @@ from gannext.training.recipe import Recipe
 from gannext.training.threads import threads_for_pieces
 
 SHOWN_IMAGES = 8
+SEEDS = 1 << 32  # NumPy's
 # Of a training, for validation, a checkpoint and pictures, about; the last epoch is one too, though nothing is validated then.
 MOST_STOPS, FEWEST_STOPS = 50, 8
 STEPS_BETWEEN = 100  # two stops, or more: one takes as long as a step or two of a small network
@@ -165,6 +166,7 @@ def fit(
         Interrupted: Ctrl-C; the state is saved.
     """
     check_training(config, split)
+    device = find_device(config.accelerator)
     run.mkdir(parents=True, exist_ok=True)
     progress = sys.stdout.isatty() if progress is None else progress
     by_pieces = threads_for_pieces() if config.recipe.corruptions else nullcontext()
@@ -175,8 +177,8 @@ def fit(
         every = epochs_between_stops(config.epochs, len(split.train) // images_of_a_step(config))
         shown = split.held_out.__getitems__(range(min(SHOWN_IMAGES, len(split.held_out))))
         trainer = Trainer(
-            accelerator="cuda" if config.accelerator == "gpu" else config.accelerator,  # Lightning's "gpu" is Apple's too
-            devices=config.devices,
+            accelerator=device.type,  # Lightning's own "auto" and "gpu" are Apple's too
+            devices=config.devices if device.index is None else [device.index],
             strategy=PlainDDP() if device_count(config.devices) > 1 else "auto",
             precision=config.precision,  # type: ignore[arg-type]
             max_epochs=config.epochs,
@@ -282,6 +284,8 @@ def device_count(devices: int | list[int]) -> int:
 def check_training(config: TrainConfig, split: Split) -> None:
     """Raises InputError where `fit` could not even start, or could not end: too few images, a device that is not there, or a
     rate of false alarms that no calibration can keep."""
+    if not 0 <= config.seed < SEEDS:
+        raise InputError(f"seed {config.seed} is out of range: give one from 0 to {SEEDS - 1}")
     Calibration((0.0,), config.fpr)
     PixelCalibration((MOST_RATE,), (0.0,), config.pixel_fpr)
     if find_device(config.accelerator).type == "cuda":
@@ -289,6 +293,8 @@ def check_training(config: TrainConfig, split: Split) -> None:
             find_device(f"cuda:{index}")
     if config.precision == "16-mixed" and (config.accelerator == "cpu" or not torch.cuda.is_available()):
         raise InputError("precision 16-mixed needs a GPU: pass bf16-mixed or 32-true on the CPU")
+    if not len(split.held_out):
+        raise InputError("no normal images are held out to calibrate the detector on: add some")
     devices = device_count(config.devices)
     unit = "tiles an epoch" if config.tiling else "images"
     if len(split.train) < devices:

@@ -72,10 +72,11 @@ def threads_for_pieces() -> Iterator[None]:
     what is then done at once.
     """
     global _dealt
-    _dealt = torch.get_num_threads()
+    own = _dealt or torch.get_num_threads()  # the former where another training goes on in this process
+    _dealt = own
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(_dealt)
+        torch.set_num_threads(own)
         _dealt = 0
