@@ -168,7 +168,7 @@ def test_a_cell_that_fails_is_a_row_and_the_others_finish(gannext: Command, tmp_
 
 
 def test_what_cannot_be_tested_is_not_trained(gannext: Command, tmp_path: Path) -> None:
-    write_pictures(tmp_path / "parts" / "train" / "good", 40)
+    write_pictures(tmp_path / "parts" / "train" / "good", 70)
     write_pictures(tmp_path / "parts" / "test" / "good", 4)
     folder = ("--data-root", tmp_path / "parts", "--models", "gannext/published,knn", "--output", tmp_path)
     assert gannext("benchmark", *folder, *TINY[2:]).code == 1

@@ -321,6 +321,15 @@ def test_a_run_by_the_robust_recipe_resumes_to_the_same_weights(tmp_path: Path) 
     assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
 
 
+def test_a_training_does_not_take_apple_s_gpu_by_itself(
+    parts: Path, gannext: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else would: the detector takes the CPU where there is no CUDA."""
+    monkeypatch.setattr("lightning.fabric.accelerators.MPSAccelerator.is_available", staticmethod(lambda: True))
+    options = ("--data-root", parts, "--batch-size", 16, "--epochs", 1, *SMALL, "--device", "auto", "--output", tmp_path)
+    assert gannext("train", *options).code == 0
+
+
 @pytest.mark.parametrize("cache", ["memory", "stream"])
 def test_a_finished_run_goes_on_for_more_epochs(cache: str, gannext: Command, parts: Path, tmp_path: Path) -> None:
     options = ["--data-root", parts, "--batch-size", 16, "--cache", cache, *SMALL, "--output"]
