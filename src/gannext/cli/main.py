@@ -26,7 +26,7 @@ DESCRIPTION = "A convolutional GAN that detects anomalies in images, trained on 
 EPILOG = """\
 start here:
   gannext demo                                         trains and judges, to see it all work
-  gannext train --data-root parts/ --epochs 40         your own folder of good pictures
+  gannext train --data-root parts/                     your own folder of good pictures
   gannext predict output/.../detector.gannext new/     judges new pictures
 """
 
