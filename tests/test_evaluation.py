@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, ro
 
 from conftest import Command, write_pictures
 from gannext import Detector
+from gannext.cli.evaluate import print_protocols
 from gannext.data import DataConfig, Split, load_split, make_loader
 from gannext.detection import normalise, score_batches
 from gannext.evaluation import (
@@ -103,10 +104,17 @@ def test_the_threshold_comes_from_held_out_images_alone(detector_file: Path, spl
 def test_evaluate_prints_both_protocols_and_says_why_they_differ(detector_file: Path, gannext: Command, tmp_path: Path) -> None:
     outcome = gannext("evaluate", detector_file, "--protocol", "published", "--output", tmp_path / "e.json")
     assert outcome.code == 0
-    assert "honest" in outcome.out and "published" in outcome.out and "They differ because" in outcome.out
+    assert "They differ because" in outcome.out and "picks its epoch" not in outcome.out  # these are the last one's weights
     written = json.loads((tmp_path / "e.json").read_text())
     assert 0 <= written["honest"]["auroc"] <= 1 and 0 <= written["published"]["last_epoch"] <= 1
     assert "best" not in written["published"]
+
+
+def test_protocols_that_agree_are_not_said_to_differ(capsys: pytest.CaptureFixture[str]) -> None:
+    for best, words in ((0.7001, False), (0.8, True)):
+        print_protocols(0.7, {"last_epoch": 0.7002, "best": best, "epoch": 3})
+        out = capsys.readouterr().out
+        assert ("picks its epoch on the test set" in out) is words and "statistics" not in out
 
 
 def test_kinds_and_sizes_of_defects_are_measured_apart(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from conftest import Command, picture
@@ -131,6 +132,8 @@ def test_what_cannot_be_done_is_a_sentence(
     for bad in (noise(32, 32, 2), noise(32, 32, 5)):
         with pytest.raises(InputError, match="is no image"):
             exported.predict(bad)
+    with pytest.raises(InputError, match=r"a tensor of shape \(32, 40, 3\) is no image: .*channels first"):
+        exported.predict(torch.from_numpy(noise(32, 40, 3)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     outcome = gannext("predict", exported_file, image)
     assert outcome.code == 1 and "million pixels" in outcome.out

@@ -222,7 +222,7 @@ def test_masks_of_another_size_or_name_are_named_and_the_others_count(
     Image.new("L", (32, 32)).save(masks / "3_mask.png")
     outcome = gannext("evaluate", detector_file, "--data-root", root, "--output", tmp_path / "e.json")
     assert outcome.code == 0 and "12 normal and 10 abnormal" in outcome.out
-    for words in ("30x32 pixels and its image 32x32", "1.png has no mask", "one_mask.png is the mask of no image",
+    for words in ("32x30 pixels and its image 32x32", "1.png has no mask", "one_mask.png is the mask of no image",
                   "2_mask.png cannot be read", "3_mask.png marks no pixel"):  # fmt: skip
         assert words in outcome.err
     assert outcome.err.count("\n") == 5

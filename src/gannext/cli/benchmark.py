@@ -160,7 +160,7 @@ def classes_of(args: argparse.Namespace) -> tuple[str, ...]:
     Raises:
         InputError: there is no such data set, or nothing in the folder.
     """
-    from gannext.data import DATASETS, image_folders, name_of
+    from gannext.data import DATASETS, image_folders, name_of, unknown_dataset
 
     if args.dataset is None:
         args.dataset = "digits" if args.data_root is None else name_of(args.data_root)
@@ -169,7 +169,7 @@ def classes_of(args: argparse.Namespace) -> tuple[str, ...]:
     if args.data_root is None:
         args.data_root = Path("data") / args.dataset
         if not args.data_root.is_dir():
-            raise InputError(f"{unknown('data set', args.dataset, tuple(DATASETS))}; or name a folder with --data-root")
+            raise unknown_dataset(args.dataset, args.data_root)
     return tuple(image_folders(args.data_root))
 
 

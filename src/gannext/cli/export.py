@@ -1,5 +1,5 @@
 """Writes a detector as one file that judges images without torch: decoded bytes of any size go in, and the score, the
-reconstruction and the anomaly map come out. `gannext predict` runs it wherever `pip install gannext` alone was done."""
+reconstruction and the anomaly map come out. `gannext predict` runs it wherever gannext is installed, without extras too."""
 
 import argparse
 from collections.abc import Iterator

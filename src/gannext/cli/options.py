@@ -150,8 +150,8 @@ def gpu_ids(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of GPUs: give numbers such as 0,1 or -1 for the CPU") from None
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """The options that describe the networks."""
+def add_model_options(parser: argparse.ArgumentParser, size_help: str) -> None:
+    """The options that describe the networks; `size_help` says what `--image-size` is the size of."""
     group = parser.add_argument_group("networks")
     group.add_argument(
         "--model", "--gen", default="gannext", metavar="NAME", help="gannext, skipganomaly, ganomaly or anotrans"
@@ -162,8 +162,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         type=size,
         default=DEFAULT_SIZE,
         metavar="S",
-        help="side that images, or tiles, are resized to, 32 to 1024, or HEIGHTxWIDTH (default: 32, or the tile's side; in "
-        "training by a robust recipe, what suits a folder's images)",
+        help=size_help,
     )
     group.add_argument("--channels", "--nc", type=int, choices=(1, 3), default=3, help="3 for colour, 1 for grey")
     group.add_argument("--dim", "--ngf", type=positive, metavar="D", help="generator's width (gannext: 40; the others: 64)")

@@ -1,6 +1,6 @@
 """Judges images with a detector: a score, a p-value and a verdict for each, and where the anomaly is. Neither the
-training data nor a test set is needed. The exit code is 1 where an image could not be judged, and 0 otherwise, whatever
-the verdicts."""
+training data nor a test set is needed. The exit code is 0 whatever the verdicts, 1 where an image could
+not be judged, and 2 where nothing was, as of a detector or a path that is not there."""
 
 import argparse
 import time

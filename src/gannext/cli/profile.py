@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `gannext profile`."""
-    add_model_options(parser)
+    add_model_options(parser, "side of the image, 32 to 1024, or HEIGHTxWIDTH (default: 32)")
     group = parser.add_argument_group("measurement")
     group.add_argument("--compare", action="store_true", help="all models with their own defaults, in one table")
     group.add_argument(

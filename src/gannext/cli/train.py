@@ -79,7 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_tile_options(data, stored=False)
     data.add_argument("--workers", type=count, default=2, metavar="N", help="processes that decode streamed images")
 
-    add_model_options(parser)
+    add_model_options(
+        parser,
+        "side that images, or tiles, are resized to, 32 to 1024, or HEIGHTxWIDTH (default: 32, or the tile's side; by a robust "
+        "recipe, what suits a folder's images)",
+    )
 
     training = parser.add_argument_group("training")
     training.add_argument(

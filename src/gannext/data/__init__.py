@@ -13,6 +13,7 @@ from gannext.data.split import (
     name_of,
     normal_files,
     split_normal,
+    unknown_dataset,
 )
 from gannext.data.tiles import TileImages
 
@@ -36,4 +37,5 @@ __all__ = [
     "read_files",
     "read_mask",
     "split_normal",
+    "unknown_dataset",
 ]

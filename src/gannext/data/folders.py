@@ -45,8 +45,7 @@ def scan_folder(root: Path, test_only: bool = False) -> ImageFolder:
     Raises:
         InputError: there is no such folder, or no normal image to train on; with `test_only`, no test image.
     """
-    if not root.is_dir():
-        raise InputError(f"{root} is not a folder: name a data set, or the folder that holds your images")
+    check_is_folder(root)
     if not test_only and not (root / "train").is_dir():
         return ImageFolder(_images_in(root, f"{root} has no folder train/, and no images of its own"), [], [], [])
 
@@ -74,6 +73,12 @@ def scan_folder(root: Path, test_only: bool = False) -> ImageFolder:
             f"{root} holds no images to test on: put normal ones into test/good and abnormal ones into test/<defect>"
         )
     return ImageFolder(train, validation, test, defects)
+
+
+def check_is_folder(root: Path) -> None:
+    """Raises InputError where there is no folder of images to be found."""
+    if not root.is_dir():
+        raise InputError(f"{root} is not a folder: name a data set, or the folder that holds your images")
 
 
 def subfolders(folder: Path) -> list[Path]:

@@ -61,7 +61,7 @@ def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
     """
     mask = decode_file(path, marked, large=True)
     if mask.shape != size:
-        raise InputError(f"{path} is {mask.shape[1]}x{mask.shape[0]} pixels and its image {size[1]}x{size[0]}: {LEFT_OUT}")
+        raise InputError(f"{path} is {mask.shape[0]}x{mask.shape[1]} pixels and its image {size[0]}x{size[1]}: {LEFT_OUT}")
     if not mask.any():
         raise InputError(f"{path} marks no pixel, though its image is abnormal: {LEFT_OUT}")
     return mask

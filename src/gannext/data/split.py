@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gannext.data.datasets import DATASETS
-from gannext.data.folders import ImageFolder, scan_folder, subfolders
+from gannext.data.folders import ImageFolder, check_is_folder, scan_folder, subfolders
 from gannext.data.images import Cache, Images, from_arrays, read_files
 from gannext.data.masks import find_masks
 from gannext.data.tiles import read_pictures
@@ -154,12 +154,19 @@ def name_of(root: Path) -> str:
     return f"{name}-folder" if name in DATASETS else name
 
 
+def unknown_dataset(name: str, root: Path) -> InputError:
+    """The error for a name that is neither a data set's nor that of the folder `root`, where own images would be."""
+    error = unknown("data set", name, tuple(DATASETS))
+    return InputError(f"{error}; or put your own images into {root}, or name their folder with --data-root")
+
+
 def image_folders(root: Path) -> dict[str, Path]:
     """The image folders to train and test on, by name: those in a folder that have a `train` and a `test`, or else itself.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or no such folder.
     """
+    check_is_folder(root)
     places = [*subfolders(root), root]
     found = {name_of(place): place for place in places if {"train", "test"} <= {part.name for part in subfolders(place)}}
     if not found:
@@ -254,8 +261,7 @@ def _scan(config: DataConfig, test_only: bool = False) -> ImageFolder:
     """The files of an image folder."""
     root = config.folder
     if config.root is None and not root.is_dir():
-        error = unknown("data set", config.dataset, tuple(DATASETS))
-        raise InputError(f"{error}; or put your own images into {root}, or name their folder with --data-root")
+        raise unknown_dataset(config.dataset, root)
     folder = scan_folder(root, test_only)
     if config.abnormal_class is not None:
         raise InputError(

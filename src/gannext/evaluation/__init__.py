@@ -13,7 +13,6 @@ from gannext.evaluation.metrics import Metrics, auroc, measure
 from gannext.evaluation.precision import Change, compare
 from gannext.evaluation.protocols import (
     NO_TILES,
-    WHY_THEY_DIFFER,
     BestEpochOnTest,
     batch_statistics,
     evaluate,
@@ -27,7 +26,6 @@ __all__ = [
     "FLOORS",
     "NO_TILES",
     "PROTOCOLS",
-    "WHY_THEY_DIFFER",
     "BestEpochOnTest",
     "Board",
     "Cell",

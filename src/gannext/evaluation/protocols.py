@@ -16,10 +16,6 @@ from gannext.detection import AnyScoring, Detector, score_batches
 from gannext.evaluation.metrics import Metrics, auroc, measure
 from gannext.runtime import InputError
 
-WHY_THEY_DIFFER = (
-    "They differ because the published procedure normalises each test batch by its own statistics, over batches sorted "
-    "by label, which gives the label away, and picks its epoch on the test set; the honest one does neither."
-)
 PUBLISHED_BATCH = 128
 NO_TILES = "the published protocol knows no tiles: leave --protocol out, or train without --tile"
 

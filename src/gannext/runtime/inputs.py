@@ -86,13 +86,21 @@ def _prepare_one(name: str, image: OneImage, size: tuple[int, int] | None, chann
         except (OSError, ValueError) as error:  # a PIL image of a file is read only now; some modes have no RGB
             return Prepared(name, (0, 0), InputError(f"image {name} cannot be read ({error})"))
     elif is_tensor(image):
-        image = image.detach().cpu()
-        array = (image.float() if image.is_floating_point() else image).numpy()  # NumPy knows no bfloat16
-        pixels = array_to_pixels(array.transpose(1, 2, 0) if array.ndim == 3 else array, channels, bits)
+        pixels = array_to_pixels(_channels_last(image), channels, bits)
     else:
         pixels = array_to_pixels(np.asarray(image), channels, bits)
     height, width = pixels.shape[:2]
     return Prepared(name, (height, width), pixels if size is None else resize(pixels, size))
+
+
+def _channels_last(image: "Tensor") -> NDArray[Any]:
+    """A tensor (H, W) or (C, H, W) as an array (H, W) or (H, W, C); raises InputError of another shape."""
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[0] not in (1, 3, 4)):
+        shape = tuple(image.shape)
+        raise InputError(f"a tensor of shape {shape} is no image: give (height, width) or (3, height, width), channels first")
+    image = image.detach().cpu()
+    array: NDArray[Any] = (image.float() if image.is_floating_point() else image).numpy()  # NumPy knows no bfloat16
+    return array.transpose(1, 2, 0) if array.ndim == 3 else array
 
 
 def own_size(image: OneImage) -> tuple[int, int]:

@@ -48,7 +48,7 @@ class Tiling:
         if min(height, width) < self.side:
             smaller = f", or train with a --tile of at most {min(size)}" if min(size) >= SMALLEST_TILE else ""
             raise InputError(
-                f"{name} is {width}x{height} pixels, smaller than a tile of {self.side}x{self.side}: leave it out{smaller}"
+                f"{name} is {height}x{width} pixels, smaller than a tile of {self.side}x{self.side}: leave it out{smaller}"
             )
 
     def starts(self, length: int) -> list[int]:
