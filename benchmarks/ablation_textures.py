@@ -1,11 +1,12 @@
 """What each ingredient of the robust recipe for textures is worth, and whether it finds kinds of defect that it has not met.
 
     python benchmarks/ablation_textures.py --textures gravel,grass --seeds 0,1,2
+    python benchmarks/ablation_textures.py --side 128 --budget 0 --only "all of it,windows" --output results/ablation/large.csv
 
 The demo's test part of each photograph is never touched: defects are drawn into the right third of the part that the demo
 trains on, and the left two thirds are trained on. Everything is trained again without each ingredient. Without a kind of
 corruption, the drawn defect that is most like it is one that nothing in the training resembles: the second table tells how
-much worse that is found. A row that the table has already is not run again.
+much worse that is found. Large patches have defects of half the size too. A row that the table has already is not run again.
 """
 
 import argparse
@@ -23,14 +24,13 @@ from ablation import Without, chosen, report, trained
 from gannext.cli.demo import BUDGET
 from gannext.data import DataConfig, Split, load_split
 from gannext.data import textures as drawing
-from gannext.detection import JudgeScoring
-from gannext.evaluation import measure, scores_of_test
+from gannext.detection import Detector, JudgeScoring
+from gannext.evaluation import inspect, measure
 from gannext.training import RECIPES
 from gannext.training.corruption import Corruption
 from measuring import Table
 
-SIDE = 64
-REGIONS: dict[str, Any] = {"TRAIN": (0.0, 1.0, 0.0, 0.4), "VALIDATION": (0.0, 0.3, 0.4, 0.6), "TEST": (0.3, 1.0, 0.4, 0.6)}
+LARGE = 100  # pixels: a third of the demo's part is no wider
 FULL = RECIPES["robust-textures"]
 SPOTS, THIN = FULL.corruptions
 
@@ -73,6 +73,7 @@ TRAININGS = {
     "the last weights, not their averages": Without(replace(FULL, averaging=0.0)),
     "score of the likeliest pixel": Without(replace(FULL, scoring=JudgeScoring())),
 }
+OF_LARGE = {"no windows": Without(replace(FULL, windows=()))}
 NEAREST = (
     ("scratch", "no lines"),
     ("scratch", "no thin regions"),
@@ -84,11 +85,28 @@ NEAREST = (
 """Kinds of defect, and the trainings that have not met what is most like them."""
 
 
-def development_split(texture: str, seed: int, folder: Path) -> Split:
-    """Patches and drawn defects from the part of a photograph that the demo trains on."""
-    with patch.multiple(drawing, **REGIONS):
-        drawing.make_textures(folder, texture, seed)
-    return load_split(DataConfig(texture, folder, None, (SIDE, SIDE), 1, seed=seed))
+def development_split(texture: str, seed: int, side: int, folder: Path) -> Split:
+    """Patches of that side and drawn defects from the part of a photograph that the demo trains on."""
+    cut = 0.4 if side <= LARGE else 0.6 - 1.02 * side / 512
+    regions: dict[str, Any] = {"TRAIN": (0.0, 1.0, 0.0, cut), "VALIDATION": (0.0, 0.3, cut, 0.6), "TEST": (0.3, 1.0, cut, 0.6)}
+    small = {f"small {kind}": half_as_large(painter) for kind, painter in drawing.DEFECTS.items()} if side > LARGE else {}
+    with patch.multiple(drawing, **regions, DEFECTS={**drawing.DEFECTS, **small}):
+        drawing.make_textures(folder, texture, seed, side=side)
+    return load_split(DataConfig(texture, folder, None, (side, side), 1, seed=seed))
+
+
+def half_as_large(painter: drawing.Painter) -> drawing.Painter:
+    """A painter of the same defect at half the size, somewhere in the patch."""
+
+    def paint(pixels: drawing.Patch, foreign: drawing.Patch, rng: np.random.Generator) -> drawing.Drawing:
+        side = len(pixels) // 2
+        top, left = rng.integers(0, len(pixels) - side + 1, 2)
+        part = np.s_[top : top + side, left : left + side]
+        whole, cover = pixels.copy(), np.zeros_like(pixels)
+        whole[part], cover[part] = painter(pixels[part], foreign, rng)
+        return whole, cover
+
+    return paint
 
 
 def main() -> None:
@@ -97,30 +115,38 @@ def main() -> None:
     parser.add_argument("--textures", default="gravel,grass")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--only", default="", help="trainings whose names contain one of these words, by commas; all")
-    parser.add_argument("--budget", type=float, default=BUDGET, help="multiply-accumulates a training; the demo's")
+    parser.add_argument("--side", type=int, default=64, help="of the patches")
+    parser.add_argument("--budget", type=float, default=BUDGET, help="multiply-accumulates a training; 0: its own steps")
     parser.add_argument("--output", type=Path, default=Path("results/ablation/textures.csv"))
     args = parser.parse_args()
     table = Table(args.output)
+    trainings = {**TRAININGS, **(OF_LARGE if args.side > LARGE else {})}
     for seed in args.seeds.split(","):
         for texture in args.textures.split(","):
             with TemporaryDirectory() as folder:
-                split = development_split(texture, int(seed), Path(folder))
-            kinds = np.array(split.kinds)
-            for training, without in chosen(TRAININGS, args.only):
-                key = {"texture": texture, "seed": seed, "recipe": training}
-                if table.find(**key):
-                    continue
-                with without.in_place():
-                    scores = scores_of_test(trained(without.recipe, split, SIDE, 1, int(seed), args.budget), split)
-                row = {**key, "auroc": f"{measure(scores, split.labels, np.inf).auroc:.4f}"}
-                for kind in drawing.DEFECTS:
-                    some = ~split.labels.numpy() | (kinds == kind)
-                    row[kind] = f"{measure(scores[some], split.labels[some], np.inf).auroc:.4f}"
-                table.add(row)
+                split = development_split(texture, int(seed), args.side, Path(folder))
+                for training, without in chosen(trainings, args.only):
+                    key = {"texture": texture, "seed": seed, "recipe": training}
+                    if not table.find(**key):
+                        with without.in_place():
+                            detector = trained(without.recipe, split, args.side, 1, int(seed), args.budget or None)
+                        table.add({**key, **measured(detector, split, args.side)})
     textures = tuple(args.textures.split(","))
     report(table.rows, "texture", {"all": textures, **{texture: (texture,) for texture in textures}})
     if not args.only:
         unseen(table.rows)
+
+
+def measured(detector: Detector, split: Split, side: int) -> dict[str, str]:
+    """How well defects are found, each kind by itself too; in large patches, also their pixels."""
+    found, kinds = inspect(detector, split), np.array(split.kinds)
+    row = {"auroc": f"{measure(found.scores, split.labels, np.inf).auroc:.4f}"}
+    for kind in dict.fromkeys(kind for kind in split.kinds if kind):
+        some = ~split.labels.numpy() | (kinds == kind)
+        row[kind] = f"{measure(found.scores[some], split.labels[some], np.inf).auroc:.4f}"
+    if side > LARGE and found.localisation:
+        row |= {"pixel_auroc": f"{found.localisation.auroc:.4f}", "aupro": f"{found.localisation.aupro:.4f}"}
+    return row
 
 
 def unseen(rows: list[dict[str, str]]) -> None:

@@ -17,13 +17,14 @@ from gannext.detection import JudgeScoring
 from gannext.detection.score import Description
 from gannext.networks import Judge, energies, gaussian_blur
 from gannext.networks.energy import gaussian_blurs
-from gannext.training import RECIPES, training_macs
+from gannext.training import RECIPES, length_of_training, training_macs
 from gannext.training.corruption import FILLS, SPOTS, THIN, Corruption
 from gannext.training.fused import fuse
 from gannext.training.module import running_average
 from gannext.training.objective import judge_losses, thinness
 from gannext.training.regions import SHAPES
 from gannext.training.threads import at_once, threads_for_pieces
+from gannext.training.views import windows
 from test_maps import spotted
 
 
@@ -114,6 +115,29 @@ def test_large_images_have_small_regions_too(shape: str) -> None:
         areas.append((cover > 0.5).sum((1, 2, 3)).double())
     small, large = (areas[1][areas[1] > 0].quantile(q) / areas[0][areas[0] > 0].quantile(q) for q in (0.05, 0.95))
     assert small < 3 < large
+
+
+def test_large_images_are_trained_on_by_windows() -> None:
+    """Windows of both sizes lie everywhere and are the image as it is; each has as many steps, and one costs the same."""
+    torch.manual_seed(0)
+    whole = torch.arange(96 * 160).view(1, 96, 160)
+    seen = [windows(whole.expand(64, 1, 96, 160), (64, 128)) for _ in range(200)]
+    assert {some.shape for some in seen} == {(64, 1, 64, 64), (21, 1, 96, 128)}
+    corners = torch.cat([some[:, 0, 0, 0] for some in seen if some.shape[-1] == 64])
+    assert set((corners // 160).tolist()) == set(range(33)) and set((corners % 160).tolist()) == set(range(97))
+    for some in seen[:8]:
+        top, left = divmod(int(some[5, 0, 0, 0]), 160)
+        assert torch.equal(some[5], whole[:, top : top + some.shape[-2], left : left + some.shape[-1]])
+
+    recipe, lengths, costs = RECIPES["robust-textures"], [], []
+    for size in ((32, 32), (64, 64), (64, 96), (256, 256)):
+        networks = recipe.networks("gannext", size, 1, {})
+        lengths.append(length_of_training(networks, recipe, "", 400, None, None)[1])
+        costs.append(training_macs(networks, recipe))
+    assert lengths == [600, 600, 1200, 1200] and costs[0] < costs[1] == costs[2] == costs[3]
+    small = torch.zeros(3, 1, 48, 64)
+    before = torch.get_rng_state()
+    assert windows(small, (64, 128)) is small and torch.equal(before, torch.get_rng_state())  # of a training as it was
 
 
 def test_thin_regions_are_of_every_shape_that_is_named() -> None:

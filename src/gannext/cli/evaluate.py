@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_threshold_options(parser)
     add_tile_options(parser, stored=True)
-    parser.add_argument("--batch-size", type=positive, default=128, metavar="N", help="images scored together")
+    parser.add_argument("--batch-size", type=positive, default=128, metavar="N", help="images scored together, at most")
     add_device_option(parser)
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the numbers to this JSON file too")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write an HTML report with pictures and a threshold slider")

@@ -212,7 +212,7 @@ def add_device_option(parser: argparse._ActionsContainer) -> None:
 
 def add_running_options(parser: argparse._ActionsContainer) -> None:
     """How images are judged by a detector or an exported file: `--batch-size`, `--device`, `--engine` and `--threads`."""
-    parser.add_argument("--batch-size", type=positive, default=BATCH_SIZE, metavar="N", help="images scored together")
+    parser.add_argument("--batch-size", type=positive, default=BATCH_SIZE, metavar="N", help="images scored together, at most")
     add_device_option(parser)
     parser.add_argument(
         "--engine",

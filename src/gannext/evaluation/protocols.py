@@ -43,14 +43,14 @@ def scores_of_test(detector: Detector, split: Split, batch_size: int = 128, work
 
     Args:
         detector, split: what to measure, and on what.
-        batch_size: images or tiles that go through the networks together.
+        batch_size: images or tiles that go through the networks together; of large ones fewer do.
         workers: processes that decode streamed images.
 
     Raises:
         InputError: a picture can no longer be read.
     """
     if detector.tiling is None:
-        return detector.score_batches(make_loader(split.test, batch_size, workers=workers))
+        return detector.score_batches(make_loader(split.test, detector.together(batch_size), workers=workers))
     scores = []
     for prediction in detector.predict_iter((split.test.source(i) for i in range(len(split.test))), batch_size=batch_size):
         if prediction.score is None:

@@ -1,6 +1,7 @@
 """How images are judged, whatever computes the networks: prepared, batched, cut into tiles, scored, and given a verdict."""
 
 import datetime
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from gannext.runtime.sample import NormalSample
 from gannext.runtime.tiles import Blend, Box, Tiling
 
 BATCH_SIZE = 32  # images that are judged together where nobody says otherwise
-PIXELS_TOGETHER = 4 * 256 * 256
+PIXELS_TOGETHER = 4 * 256 * 256  # at most: the networks' activations would need gigabytes, and leave the processor's caches
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,13 @@ class Predictor(ABC):
         """A file's pixels (H, W, C) as they are judged, but at its own size; raises InputError where it cannot be read."""
         return decode_image(path, self.channels, self.bits, large=self.tiling is not None)
 
-    def tile_batches(self, pixels: Pixels, tiling: Tiling, batch_size: int = BATCH_SIZE) -> Iterator[tuple[list[Box], Pixels]]:
-        """The tiles of a picture (H, W, C), resized to the networks' size, a few at a time (n, height, width, C).
+    def together(self, batch_size: int) -> int:
+        """How many images at the networks' size go through them together, of so many asked for: fewer of large ones."""
+        return min(batch_size, max(1, PIXELS_TOGETHER // math.prod(self.size)))
 
-        However large the batch asked for, the tiles of one hold no more than PIXELS_TOGETHER pixels:
-        the networks' activations would need gigabytes.
-        """
-        side, (height, width) = tiling.side, self.size
-        together = min(batch_size, max(1, PIXELS_TOGETHER // (height * width)))
+    def tile_batches(self, pixels: Pixels, tiling: Tiling, batch_size: int = BATCH_SIZE) -> Iterator[tuple[list[Box], Pixels]]:
+        """The tiles of a picture (H, W, C), resized to the networks' size, a few at a time (n, height, width, C)."""
+        side, together = tiling.side, self.together(batch_size)
         boxes = tiling.boxes((pixels.shape[0], pixels.shape[1]))
         while batch := list(islice(boxes, together)):
             tiles = [pixels[b.top : b.top + side, b.left : b.left + side] for b in batch]
@@ -129,7 +129,7 @@ class Predictor(ABC):
             images: one image or several: paths (a folder stands for the images in it), PIL images,
                 arrays (H, W), (H, W, C) or (N, H, W, C), tensors (C, H, W) or (N, C, H, W). Arrays and
                 tensors hold bytes or floats in [0, 1].
-            batch_size: images, or tiles of one, that go through the networks together.
+            batch_size: images, or tiles of one, that go through the networks together; of large ones fewer do.
             reconstruct: whether to return the reconstructions too.
             maps: whether to return the anomaly maps too.
 
@@ -159,8 +159,9 @@ class Predictor(ABC):
             for prepared in prepare(spread(images), None, self.channels, self.bits, ahead=1):
                 yield self._judge_tiles(prepared, self.tiling, batch_size, reconstruct, maps)
             return
-        stream = prepare(spread(images), self.size, self.channels, self.bits, ahead=2 * batch_size)
-        while batch := list(islice(stream, batch_size)):
+        together = self.together(batch_size)
+        stream = prepare(spread(images), self.size, self.channels, self.bits, ahead=2 * together)
+        while batch := list(islice(stream, together)):
             yield from self._judge(batch, reconstruct, maps)
 
     def calibrate(

@@ -241,7 +241,7 @@ def calibrated(config: TrainConfig, split: Split, module: GanModule) -> Detector
         pictures = [split.held_out.source(i) for i in range(len(split.held_out))]
         calibrate_tiles(detector, pictures, config.fpr, config.pixel_fpr, kind)
     else:
-        held_out = make_loader(split.held_out, config.recipe.batch_size, workers=config.workers)
+        held_out = make_loader(split.held_out, detector.together(config.recipe.batch_size), workers=config.workers)
         calibrate(detector, held_out, config.fpr, config.pixel_fpr, kind)
     return detector.to("cpu")
 

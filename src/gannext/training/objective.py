@@ -13,7 +13,7 @@ from gannext.training.contrast import contrastive_loss
 from gannext.training.corruption import Corruption
 from gannext.training.recipe import Recipe
 from gannext.training.threads import at_once
-from gannext.training.views import jittered, turned_copies, view
+from gannext.training.views import jittered, turned_copies, view, windows
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,10 @@ def judge_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Module,
 
     With y the images corrupted for one expert of the judge's after the other, m their masks (M, 1, H, W) and J each
     expert's logits of its own: reconstruction = mean |G(y) - x| over every eighth, and discriminator = mean of
-    w * BCE(J(y), m), where a corrupted pixel weighs the more the thinner its region is.
+    w * BCE(J(y), m), where a corrupted pixel weighs the more the thinner its region is. Of large images windows are seen.
     """
     assert isinstance(discriminator, Judge)
+    x = windows(x, recipe.windows) if recipe.windows else x
 
     def example(corrupt: Corruption, random: Generator) -> tuple[Tensor, Tensor, Tensor]:
         y, mask = corrupt(x, random)

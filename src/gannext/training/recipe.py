@@ -35,6 +35,8 @@ class Recipe:
             for each of its experts.
         warm_up: steps in which the learning rate rises to `lr`.
         cosine: whether it then falls to nothing, along half a cosine, until the last step.
+        windows: sides, the least first, of the windows that larger images are trained on by; none for whole images.
+            Each size of them has as many steps.
         averaging: decay of the weights' running average, which is what detects; 0 for the last weights.
         side: a folder's images are looked at in side x side pixels at most, where nobody names a size, so that a training
             takes minutes on two processor cores; 0 where the size is the paper's, whatever the images'.
@@ -61,6 +63,7 @@ class Recipe:
     corruptions: tuple[Corruption, ...] = ()
     warm_up: int = 0
     cosine: bool = False
+    windows: tuple[int, ...] = ()
     averaging: float = 0.0
     side: int = 0
 
@@ -127,6 +130,7 @@ RECIPES: dict[str, Recipe] = {
         generator={"dim": 12, "depths": (1, 1), "bottom": 1, "patch": 4, "scale": 0.1},
         discriminator="judge",
         corruptions=(SPOTS, THIN),
+        windows=(64, 128),
         averaging=0.995,
         side=128,
     ),
