@@ -141,7 +141,7 @@ def measured(detector: Detector, split: Split, side: int) -> dict[str, str]:
     """How well defects are found, each kind by itself too; in large patches, also their pixels."""
     found, kinds = inspect(detector, split), np.array(split.kinds)
     row = {"auroc": f"{measure(found.scores, split.labels, np.inf).auroc:.4f}"}
-    for kind in dict.fromkeys(kind for kind in split.kinds if kind):
+    for kind in dict.fromkeys(kinds[split.labels]):
         some = ~split.labels.numpy() | (kinds == kind)
         row[kind] = f"{measure(found.scores[some], split.labels[some], np.inf).auroc:.4f}"
     if side > LARGE and found.localisation:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from conftest import Command, picture
 from gannext import Detector
+from gannext.detection.score import score_batch
 from gannext.runtime import InputError, Tiling
 
 PICTURES = [picture(i, spot=i % 3 == 0) for i in range(37)]
@@ -37,6 +38,27 @@ def test_one_image_or_many_in_any_batch_score_the_same(detector: Detector) -> No
         order = np.random.default_rng(batch_size).permutation(37)
         together = np.array([p.score for p in detector.predict([PICTURES[i] for i in order], batch_size=batch_size)])
         assert np.abs(together - alone[order]).max() < 1e-5 * max(1.0, alone.max())
+
+
+def test_of_large_images_fewer_go_together(
+    detector: Detector, parts: Path, gannext: Command, detector_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever batch is asked for: the networks' activations would need gigabytes. Here three images of 32x32 are many."""
+    expected = [p.score for p in detector.predict(PICTURES)]
+    accuracy = gannext("evaluate", detector_file).out
+    seen: list[int] = []
+
+    def score(generator: object, discriminator: object, scoring: object, images: torch.Tensor) -> object:
+        seen.append(len(images))
+        return score_batch(generator, discriminator, scoring, images)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("gannext.runtime.predictor.PIXELS_TOGETHER", 3 * 32 * 32)
+    for module in ("detector", "score"):
+        monkeypatch.setattr(f"gannext.detection.{module}.score_batch", score)
+    assert [p.score for p in detector.predict(PICTURES)] == pytest.approx(expected, rel=1e-5)
+    assert seen == 12 * [3] + [1]
+    seen.clear()
+    assert gannext("evaluate", detector_file).out == accuracy and max(seen) == 3
 
 
 def test_every_kind_of_input_scores_the_same(detector: Detector, tmp_path: Path) -> None:
