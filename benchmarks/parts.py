@@ -132,7 +132,7 @@ def measured(root: Path, seed: int) -> Iterator[tuple[str, str]]:
     split = load_split(DataConfig("parts", root, size=(SIDE, SIDE), channels=1, seed=seed))
     x = thumbnails(split.train)
     yield from (("layout", f"{layout_share(x):.3f}"), ("likeness", f"{likeness(x):.3f}"), ("chosen", kind_of(split.train)))
-    for kind in ("textures", "objects"):
+    for kind in ("parts", "objects"):
         detector = trained(RECIPES[f"robust-{kind}"], split, SIDE, 1, seed)
         found = inspect(detector, split)
         assert found.localisation
@@ -156,7 +156,7 @@ def main() -> None:
                     with TemporaryDirectory() as folder:
                         make_parts(Path(folder), name, most, int(seed))
                         table.add({**key, **dict(measured(Path(folder), int(seed)))})
-    columns = ("layout", "likeness", "textures", "textures_pixel", "objects", "objects_pixel")
+    columns = ("layout", "likeness", "parts", "parts_pixel", "objects", "objects_pixel")
     print("", f"| part | position | {' | '.join(columns)} |", f"|{'---|' * (2 + len(columns))}", sep="\n")
     for name in args.parts.split(","):
         for position in ANGLES:

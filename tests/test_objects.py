@@ -212,7 +212,7 @@ def test_one_kind_of_part_at_any_angle_is_no_set_of_objects(size: tuple[int, int
         mixed.append(noise + 150 * (half, corner, bar, half ^ corner ^ bar)[number % 4])
     as_images = [MemoryImages(torch.from_numpy(np.clip(a, 0, 255).astype(np.uint8))[:, None]) for a in (turned, mixed)]
     assert min(layout_share(thumbnails(images)) for images in as_images) > LEAST_SHARE
-    assert [kind_of(images) for images in as_images] == ["textures", "objects"]
+    assert [kind_of(images) for images in as_images] == ["parts", "objects"]
     assert likeness(thumbnails(as_images[0])) > 0.8  # turned in pixels, whatever the image's shape
 
 

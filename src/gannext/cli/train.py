@@ -90,8 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         default="",
         metavar="NAME",
-        help="robust: chooses by the normal images (gannext's default) between robust-objects, for another kind of thing, and "
-        "robust-textures, for defects; published: that of the model's own paper",
+        help="robust: chooses by the normal images (gannext's default) between robust-objects, for another kind of thing, and, "
+        "for defects, robust-parts and robust-textures; published: that of the model's own paper",
     )
     training.add_argument(
         "--epochs",

@@ -39,9 +39,10 @@ def train(
         images: of normal things: a folder, laid out in any of the ways that `gannext train --data-root` takes; or paths, PIL
             images, arrays (H, W[, C]) and tensors (C, H, W) of bytes or of floats in [0, 1], or a batch of either.
         image_size: side, or height and width, in pixels, that images are resized to: 32 to 1024. By default as large as they
-            are, or smaller, so that a training takes minutes: up to as many pixels as 128x128 has for textures, 64x64 for
-            objects; and 32x32 by the published recipe.
-        recipe: "robust", which chooses "robust-objects" or "robust-textures" by the images, one of these, or "published".
+            are, or smaller, so that a training takes minutes: up to as many pixels as 128x128 has for textures and parts, 64x64
+            for objects; and 32x32 by the published recipe.
+        recipe: "robust", which chooses "robust-objects", "robust-parts" or "robust-textures" by the images, one of these, or
+            "published".
         channels: 3 for colour, 1 for grey.
         bits: how many bits the greys of 16-bit images have, 8 to 16, as they may have 12 in a file of 16; by default what
             those of a folder reach, and 16 where images are given one by one.

@@ -38,8 +38,8 @@ class Recipe:
         windows: sides, the least first, of the windows that larger images are trained on by; none for whole images.
             Each size of them has as many steps.
         averaging: decay of the weights' running average, which is what detects; 0 for the last weights.
-        side: a folder's images are looked at in side x side pixels at most, where nobody names a size, so that a training
-            takes minutes on two processor cores; 0 where the size is the paper's, whatever the images'.
+        side: a folder's images are looked at in side x side pixels at most, where nobody names a size, so that training and
+            judging are fast on two processor cores; 0 where the size is the paper's, whatever the images'.
     """
 
     name: str
@@ -91,6 +91,28 @@ class Recipe:
         return self.lr * risen * fallen
 
 
+TEXTURES = Recipe(
+    "robust-textures",
+    objective="judge",
+    w_adv=0.0,
+    w_con=1.0,
+    w_lat=0.0,
+    lr=1.2e-2,
+    beta1=0.9,
+    beta2=0.99,
+    batch_size=16,
+    steps=600,
+    restart_below=0.0,
+    scoring=JudgeScoring(pixels=32),
+    map="judge",
+    generator={"dim": 12, "depths": (1, 1), "bottom": 1, "patch": 4, "scale": 0.1},
+    discriminator="judge",
+    corruptions=(SPOTS, THIN),
+    windows=(64, 128),
+    averaging=0.995,
+    side=128,
+)
+
 RECIPES: dict[str, Recipe] = {
     "published": Recipe("published", epochs_of={"stl10": 80}),
     "robust-objects": Recipe(
@@ -113,30 +135,12 @@ RECIPES: dict[str, Recipe] = {
         cosine=True,
         side=64,
     ),
-    "robust-textures": Recipe(
-        "robust-textures",
-        objective="judge",
-        w_adv=0.0,
-        w_con=1.0,
-        w_lat=0.0,
-        lr=1.2e-2,
-        beta1=0.9,
-        beta2=0.99,
-        batch_size=16,
-        steps=600,
-        restart_below=0.0,
-        scoring=JudgeScoring(pixels=32),
-        map="judge",
-        generator={"dim": 12, "depths": (1, 1), "bottom": 1, "patch": 4, "scale": 0.1},
-        discriminator="judge",
-        corruptions=(SPOTS, THIN),
-        windows=(64, 128),
-        averaging=0.995,
-        side=128,
-    ),
+    "robust-textures": TEXTURES,
+    "robust-parts": replace(TEXTURES, name="robust-parts", windows=()),
 }
 """`published` is Skip-GANomaly's (IJCNN 2019), which GanNeXt and the transformer GAN share. The robust ones are GanNeXt's
-own: for images of whole objects, any of which may be of a kind never seen, and for surfaces with defects."""
+own: for images of whole objects, any of which may be of a kind never seen, and for surfaces with defects; and for defects in
+parts of one kind, whose large images are worth being trained on whole."""
 
 ROBUST = "robust"
 ROBUST_MODEL = "gannext"
@@ -155,7 +159,7 @@ def find_recipe(name: str, model: str, kind: Callable[[], str]) -> Recipe:
     Args:
         name: a key of RECIPES, or "robust"; empty for "robust" of GanNeXt, and "published" of all others.
         model: a key of MODELS.
-        kind: says what the normal images show, "objects" or "textures", if "robust" has to choose.
+        kind: says what the normal images show, "objects", "parts" or "textures", if "robust" has to choose.
 
     Raises:
         InputError: there is no such recipe, or it is not for that model.
