@@ -135,6 +135,9 @@ def test_large_images_are_trained_on_by_windows() -> None:
         lengths.append(length_of_training(networks, recipe, "", 400, None, None)[1])
         costs.append(training_macs(networks, recipe))
     assert lengths == [600, 600, 1200, 1200] and costs[0] < costs[1] == costs[2] == costs[3]
+    whole_parts = RECIPES["robust-parts"]
+    assert length_of_training(networks, whole_parts, "", 400, None, None)[1] == 600
+    assert training_macs(networks, whole_parts) == pytest.approx(16 * costs[3], rel=0.1)
     small = torch.zeros(3, 1, 48, 64)
     before = torch.get_rng_state()
     assert windows(small, (64, 128)) is small and torch.equal(before, torch.get_rng_state())  # of a training as it was
