@@ -41,7 +41,7 @@ def test_one_image_or_many_in_any_batch_score_the_same(detector: Detector) -> No
 
 
 def test_of_large_images_fewer_go_together(
-    detector: Detector, parts: Path, gannext: Command, detector_file: Path, monkeypatch: pytest.MonkeyPatch
+    detector: Detector, gannext: Command, detector_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever batch is asked for: the networks' activations would need gigabytes. Here three images of 32x32 are many."""
     expected = [p.score for p in detector.predict(PICTURES)]

@@ -24,7 +24,7 @@ from gannext.training.module import running_average
 from gannext.training.objective import judge_losses, thinness
 from gannext.training.regions import SHAPES
 from gannext.training.threads import at_once, threads_for_pieces
-from gannext.training.views import windows
+from gannext.training.windows import windows
 from test_maps import spotted
 
 

@@ -164,16 +164,17 @@ def print_groups(what: str, groups: Sequence["Group"]) -> None:
 
 def print_protocols(honest: float, published: dict[str, float]) -> None:
     """The two protocols side by side, and why they differ, where they do."""
-    printed = {name: f"{value:.3f}" for name, value in {"honest": honest, **published}.items()}
+    fair, leaky = f"{honest:.3f}", f"{published['last_epoch']:.3f}"
     show("\nAUROC of the same weights by protocol:")
-    show(f"  honest     {printed['honest']}")
-    show(f"  published  {printed['last_epoch']}")
+    show(f"  honest     {fair}")
+    show(f"  published  {leaky}")
     leaks = []
-    if printed["last_epoch"] != printed["honest"]:
+    if leaky != fair:
         leaks.append("normalises each test batch, sorted by label, by its own statistics, which give the label away")
     if "best" in published:
-        show(f"  published, best epoch on the test set ({published['epoch']})  {printed['best']}")
-        if printed["best"] != printed["last_epoch"]:
+        best = f"{published['best']:.3f}"
+        show(f"  published, best epoch on the test set ({published['epoch']})  {best}")
+        if best != leaky:
             leaks.append("picks its epoch on the test set")
     if leaks:
         show(f"They differ because the published procedure {', and '.join(leaks)}; the honest one does not.")

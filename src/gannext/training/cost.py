@@ -11,7 +11,7 @@ from gannext.networks import NetworkConfig
 from gannext.runtime import InputError
 from gannext.training.objective import OBJECTIVES
 from gannext.training.recipe import Recipe
-from gannext.training.views import window_sizes
+from gannext.training.windows import window_sizes
 
 BATCH = 4  # batch norm wants more than one value a channel, and a judge's generator sees one image in eight, of two for each
 
@@ -21,8 +21,7 @@ def training_macs(networks: NetworkConfig, recipe: Recipe) -> int:
 
     They are counted, by `torch.utils.flop_counter`, while a step runs on torch's meta device; or on the CPU, where the step
     corrupts its images, by regions that depend on values. Here it leaves all of them clean: what corrupts them is of
-    random size, and a budget shall buy as many steps each time. Of windows the least are counted, as all
-    sizes cost about the same.
+    random size, and a budget shall buy as many steps each time. Of windows the least are counted, as all cost about the same.
     """
     clean = tuple(replace(c, clean=1.0) for c in recipe.corruptions)
     recipe = replace(recipe, corruptions=clean, windows=recipe.windows[:1])
@@ -76,7 +75,7 @@ def length_of_training(
     if budget is not None:
         steps = max(1, int(budget / (together * training_macs(networks, recipe))))
     elif recipe.steps and epochs is None:
-        steps = recipe.steps * max(1, len(window_sizes(networks.size, recipe.windows)))
+        steps = recipe.steps * len(window_sizes(networks.size, recipe.windows))
     else:
         return epochs or recipe.epochs_of.get(dataset, recipe.epochs), None
     return math.ceil(steps / max(1, images // together)), steps

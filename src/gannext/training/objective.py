@@ -13,7 +13,8 @@ from gannext.training.contrast import contrastive_loss
 from gannext.training.corruption import Corruption
 from gannext.training.recipe import Recipe
 from gannext.training.threads import at_once
-from gannext.training.views import jittered, turned_copies, view, windows
+from gannext.training.views import jittered, turned_copies, view
+from gannext.training.windows import windows
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def judge_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Module,
     w * BCE(J(y), m), where a corrupted pixel weighs the more the thinner its region is. Of large images windows are seen.
     """
     assert isinstance(discriminator, Judge)
-    x = windows(x, recipe.windows) if recipe.windows else x
+    x = windows(x, recipe.windows)
 
     def example(corrupt: Corruption, random: Generator) -> tuple[Tensor, Tensor, Tensor]:
         y, mask = corrupt(x, random)

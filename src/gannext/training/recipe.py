@@ -139,8 +139,8 @@ RECIPES: dict[str, Recipe] = {
     "robust-parts": replace(TEXTURES, name="robust-parts", windows=()),
 }
 """`published` is Skip-GANomaly's (IJCNN 2019), which GanNeXt and the transformer GAN share. The robust ones are GanNeXt's
-own: for images of whole objects, any of which may be of a kind never seen, and for surfaces with defects; and for defects in
-parts of one kind, whose large images are worth being trained on whole."""
+own: for images of whole objects, any of which may be of a kind never seen, for surfaces with defects, and for parts of one kind
+with defects, which are better learnt from whole images where these are large."""
 
 ROBUST = "robust"
 ROBUST_MODEL = "gannext"

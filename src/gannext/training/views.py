@@ -1,7 +1,6 @@
 """Other views of an image that show the same thing: what a discriminator has to see through."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -21,25 +20,6 @@ def view(x: Tensor) -> Tensor:
     light = (x + 1.0).div(2.0).clamp_min(1e-4) ** each(x, -0.4, 0.4).exp() * each(x, 0.6, 1.2)
     x = hidden(light.clamp(0.0, 1.0).mul(2.0).sub(1.0))
     return x + torch.randn_like(x) * each(x, 0.0, 0.1)
-
-
-def windows(x: Tensor, sides: Sequence[int]) -> Tensor:
-    """Windows of one size, each somewhere in another of the images (N, C, H, W): N of the least size, or of a larger one as
-    many as have as many pixels."""
-    sizes = window_sizes((x.shape[-2], x.shape[-1]), sides)
-    if sizes[0] == x.shape[-2:]:
-        return x
-    height, width = sizes[int(torch.randint(len(sizes), ()))]
-    count = max(1, round(len(x) * math.prod(sizes[0]) / (height * width)))
-    tops = torch.randint(x.shape[-2] - height + 1, (count,)).tolist()
-    lefts = torch.randint(x.shape[-1] - width + 1, (count,)).tolist()
-    places = zip(x[:count], tops, lefts, strict=True)
-    return torch.stack([image[:, top : top + height, left : left + width] for image, top, left in places])
-
-
-def window_sizes(size: tuple[int, int], sides: Sequence[int]) -> list[tuple[int, int]]:
-    """Heights and widths of windows of these sides in an image of that size, none larger than it, each once."""
-    return list(dict.fromkeys((min(side, size[0]), min(side, size[1])) for side in sides))
 
 
 def turned_copies(x: Tensor) -> tuple[Tensor, Tensor]:
