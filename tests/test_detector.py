@@ -19,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import Command, picture
+from conftest import SMALL, Command, picture
 from gannext import Detector
 from gannext.detection.score import score_batch
 from gannext.runtime import InputError, Tiling
@@ -41,7 +41,7 @@ def test_one_image_or_many_in_any_batch_score_the_same(detector: Detector) -> No
 
 
 def test_of_large_images_fewer_go_together(
-    detector: Detector, gannext: Command, detector_file: Path, monkeypatch: pytest.MonkeyPatch
+    detector: Detector, gannext: Command, detector_file: Path, parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever batch is asked for: the networks' activations would need gigabytes. Here three images of 32x32 are many."""
     expected = [p.score for p in detector.predict(PICTURES)]
@@ -59,6 +59,10 @@ def test_of_large_images_fewer_go_together(
     assert seen == 12 * [3] + [1]
     seen.clear()
     assert gannext("evaluate", detector_file).out == accuracy and max(seen) == 3
+    seen.clear()
+    options = ("--data-root", parts, "--budget", "1e9", "--batch-size", 16, *SMALL, "--output", tmp_path)
+    outcome = gannext("train", *options)  # which calibrates, measures, and draws eight images
+    assert outcome.code == 0 and [n for n in seen if n > 3] == [8], outcome.err
 
 
 def test_every_kind_of_input_scores_the_same(detector: Detector, tmp_path: Path) -> None:
