@@ -61,8 +61,8 @@ def test_of_large_images_fewer_go_together(
     assert gannext("evaluate", detector_file).out == accuracy and max(seen) == 3
     seen.clear()
     options = ("--data-root", parts, "--budget", "1e9", "--batch-size", 16, *SMALL, "--output", tmp_path)
-    outcome = gannext("train", *options)  # which calibrates, measures, and draws eight images
-    assert outcome.code == 0 and [n for n in seen if n > 3] == [8], outcome.err
+    outcome = gannext("train", *options)  # which calibrates, measures, and draws pictures of eight images
+    assert outcome.code == 0 and {n for n in seen if n > 3} == {8}, outcome.err
 
 
 def test_every_kind_of_input_scores_the_same(detector: Detector, tmp_path: Path) -> None:
