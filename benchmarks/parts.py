@@ -1,10 +1,12 @@
 """Which recipe finds defects in one kind of part, lying straight or at any angle, and which one `gannext train` would choose.
 
     python benchmarks/parts.py --seeds 0
+    python benchmarks/parts.py --side 128 --parts cup,wheel,screw --positions "any angle" --output results/robust/parts_128.csv
 
 Parts are cut from scikit-image's photographs, or drawn: each image shows the same one, moved, turned, in another light and with
-noise of its own, and test images have the texture demo's defects drawn into the part. A row that the table has already is not
-run again.
+noise of its own, and test images have the texture demo's defects drawn into the part. Large images have defects of half the
+size too, and tell what it is worth to train on whole images rather than on windows of them. A row that the table has already
+is not run again.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from PIL import Image
 from skimage import color, data, transform
 
 from ablation import trained
+from ablation_textures import LARGE, half_as_large
 from gannext.data import DataConfig, load_split
 from gannext.data import textures as drawing
 from gannext.evaluation import inspect, measure
@@ -26,12 +29,12 @@ from gannext.training.kind import layout_share, likeness, thumbnails
 from measuring import Table
 
 Pixels = NDArray[np.float64]
-SIDE = 64
 DRAWN = 240  # pixels of a part's side, before it is placed
 FINER = 2  # times as many pixels while it is turned
 BACKGROUND = 40.0
 NOISE = 3.0
 LEAST_CHANGE = 8.0  # grey levels that a defect changes its pixels by, on average
+SMALL = "small "
 ANGLES = {"straight": 4.0, "any angle": 180.0}
 COUNTS = {"train": 300, "validation": 100, "test": 100}
 EACH = 30
@@ -79,9 +82,9 @@ def grain(texture: str) -> Pixels:
 PARTS = ("cup", "coin", "retina", "wheel", "nut", "screw")
 
 
-def placed(surface: Pixels, cover: Pixels, most: float, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-    """An image of the part, turned by up to so many degrees, and where it is, (SIDE, SIDE) each."""
-    large = FINER * SIDE
+def placed(surface: Pixels, cover: Pixels, most: float, side: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+    """An image of the part, turned by up to so many degrees, and where it is, (side, side) each."""
+    large = FINER * side
     middle = transform.SimilarityTransform(translation=(-DRAWN / 2, -DRAWN / 2))
     turn = transform.SimilarityTransform(
         scale=0.92 * large / DRAWN * rng.uniform(0.97, 1.03), rotation=np.deg2rad(rng.uniform(-most, most))
@@ -91,33 +94,39 @@ def placed(surface: Pixels, cover: Pixels, most: float, rng: np.random.Generator
 
     def moved(pixels: Pixels) -> Pixels:
         turned = transform.warp(pixels, inverse, output_shape=(large, large), preserve_range=True)
-        return transform.resize(turned, (SIDE, SIDE), anti_aliasing=True)
+        return transform.resize(turned, (side, side), anti_aliasing=True)
 
     where = np.clip(moved(cover), 0, 1)
     light = rng.uniform(0.92, 1.08)
     return light * (moved(surface * cover) + (1 - where) * BACKGROUND), where
 
 
-def make_parts(root: Path, name: str, most: float, seed: int) -> None:
+def make_parts(root: Path, name: str, most: float, side: int, seed: int) -> None:
     """Writes a folder in MVTec AD's layout, as `gannext.data.textures.make_textures` does."""
     surface, cover = part(name)
     for index, (folder, count) in enumerate(COUNTS.items()):
         rng = np.random.default_rng((seed, index))
         for number in range(count):
-            save(placed(surface, cover, most, rng)[0], root / folder / "good" / f"{number:03d}.png", rng)
+            save(placed(surface, cover, most, side, rng)[0], root / folder / "good" / f"{number:03d}.png", rng)
     foreign = [drawing.photograph(texture) for texture in drawing.TEXTURES]
-    for index, (kind, painter) in enumerate(drawing.DEFECTS.items(), start=len(COUNTS)):
+    for index, (kind, painter) in enumerate(defects(side).items(), start=len(COUNTS)):
         rng = np.random.default_rng((seed, index))
         for number in range(EACH):
             for _ in range(100):  # until it can be seen on the part
-                image, where = placed(surface, cover, most, rng)
+                image, where = placed(surface, cover, most, side, rng)
                 defect, shows = painter(np.clip(image, 0, 255), foreign[number % len(foreign)], rng)
                 shows = np.where((where > 0.9) & (shows >= 0.15), shows, 0.0)
                 mask, damaged = shows > 0, image + shows * (defect - image)
-                if mask.sum() >= SIDE // 2 and abs(damaged - image)[mask].mean() >= LEAST_CHANGE:
+                if mask.sum() >= side // 2 and abs(damaged - image)[mask].mean() >= LEAST_CHANGE:
                     break
             save(damaged, root / "test" / kind / f"{number:03d}.png", rng)
             save(np.where(mask, 255.0, 0.0), root / "ground_truth" / kind / f"{number:03d}_mask.png")
+
+
+def defects(side: int) -> dict[str, drawing.Painter]:
+    """The demo's, and in large images the same at half the size."""
+    small = {f"{SMALL}{kind}": half_as_large(painter) for kind, painter in drawing.DEFECTS.items()} if side > LARGE else {}
+    return {**drawing.DEFECTS, **small}
 
 
 def save(pixels: Pixels, path: Path, rng: np.random.Generator | None = None) -> None:
@@ -127,39 +136,48 @@ def save(pixels: Pixels, path: Path, rng: np.random.Generator | None = None) -> 
     Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8)).save(path)
 
 
-def measured(root: Path, seed: int) -> Iterator[tuple[str, str]]:
-    """What normal images show, and what each robust recipe makes of the rest, in its own number of steps."""
-    split = load_split(DataConfig("parts", root, size=(SIDE, SIDE), channels=1, seed=seed))
-    x = thumbnails(split.train)
+def measured(root: Path, side: int, seed: int) -> Iterator[tuple[str, str]]:
+    """What normal images show, and what two robust recipes make of the rest, in their own numbers of steps."""
+    split = load_split(DataConfig("parts", root, size=(side, side), channels=1, seed=seed))
+    x, kinds = thumbnails(split.train), np.array(split.kinds)
     yield from (("layout", f"{layout_share(x):.3f}"), ("likeness", f"{likeness(x):.3f}"), ("chosen", kind_of(split.train)))
-    for kind in ("parts", "objects"):
-        detector = trained(RECIPES[f"robust-{kind}"], split, SIDE, 1, seed)
+    small = np.char.startswith(kinds, SMALL)
+    for kind in compared(side):
+        detector = trained(RECIPES[f"robust-{kind}"], split, side, 1, seed)
         found = inspect(detector, split)
         assert found.localisation
-        yield kind, f"{measure(found.scores, split.labels, np.inf).auroc:.4f}"
+        for name, some in ((kind, ~small), *(((f"{kind}_small", small | ~split.labels.numpy()),) if small.any() else ())):
+            yield name, f"{measure(found.scores[some], split.labels[some], np.inf).auroc:.4f}"
         yield f"{kind}_pixel", f"{found.localisation.auroc:.4f}"
+
+
+def compared(side: int) -> tuple[str, str]:
+    """The recipe for parts and another: of large images the one that is trained on windows, of small ones that is the same."""
+    return ("parts", "textures") if side > LARGE else ("parts", "objects")
 
 
 def main() -> None:
     """Runs what is missing and writes the table after each part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--positions", default=",".join(ANGLES))
+    parser.add_argument("--side", type=int, default=64, help="of the images")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--output", type=Path, default=Path("results/robust/parts.csv"))
     args = parser.parse_args()
     table = Table(args.output)
     for seed in args.seeds.split(","):
         for name in args.parts.split(","):
-            for position, most in ANGLES.items():
+            for position in args.positions.split(","):
                 key = {"part": name, "position": position, "seed": seed}
                 if not table.find(**key):
                     with TemporaryDirectory() as folder:
-                        make_parts(Path(folder), name, most, int(seed))
-                        table.add({**key, **dict(measured(Path(folder), int(seed)))})
-    columns = ("layout", "likeness", "parts", "parts_pixel", "objects", "objects_pixel")
+                        make_parts(Path(folder), name, ANGLES[position], args.side, int(seed))
+                        table.add({**key, **dict(measured(Path(folder), args.side, int(seed)))})
+    columns = [column for column in table.rows[0] if column not in ("part", "position", "seed", "chosen")]
     print("", f"| part | position | {' | '.join(columns)} |", f"|{'---|' * (2 + len(columns))}", sep="\n")
     for name in args.parts.split(","):
-        for position in ANGLES:
+        for position in args.positions.split(","):
             rows = [row for row in table.rows if (row["part"], row["position"]) == (name, position)]
             means = (f"{np.mean([float(row[column]) for row in rows]):.3f}" for column in columns)
             print(f"| {name} | {position} | {' | '.join(means)} |")
