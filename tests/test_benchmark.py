@@ -106,11 +106,11 @@ def test_other_settings_and_damage_are_refused(finished: Path, gannext: Command,
 
 
 def test_a_folder_of_data_sets_is_a_benchmark(gannext: Command, tmp_path: Path) -> None:
-    """MVTec AD's layout, with masks: each data set in turn, and how well the defects' places are found."""
-    for seed, texture in enumerate(("brick", "gravel")):
-        make_textures(tmp_path / "surfaces" / texture, texture, seed, train=40, validation=20, good=20, each=4)
+    """MVTec AD's layout, with masks: each data set in turn, in its images' own size, and how well defects' places are found."""
+    for side, texture in ((64, "brick"), (80, "gravel")):
+        make_textures(tmp_path / "surfaces" / texture, texture, 0, side=side, train=40, validation=20, good=20, each=4)
     shutil.copytree(tmp_path / "surfaces" / "brick" / "train", tmp_path / "surfaces" / "untested" / "train")
-    options = ["--data-root", tmp_path / "surfaces", "--models", "gannext/robust,knn", *TINY[2:], "--image-size", "64"]
+    options = ["--data-root", tmp_path / "surfaces", "--models", "gannext/robust,knn", *TINY[2:]]
     outcome = gannext("benchmark", *options, "--output", tmp_path / "results")
     assert outcome.code == 0, outcome.err
     rows = table(tmp_path / "results")
@@ -118,6 +118,7 @@ def test_a_folder_of_data_sets_is_a_benchmark(gannext: Command, tmp_path: Path) 
         (m, t) for m in ("gannext", "knn") for t in ("brick", "gravel")
     ]
     assert {r["dataset"] for r in rows} == {"surfaces"} and {r["test_abnormal"] for r in rows} == {"20"}
+    assert [r["command"].split("--image-size ")[1].split()[0] for r in rows] == ["64x64", "80x80"] * 2
     page = (tmp_path / "results" / "results.md").read_text()
     assert page.startswith("# surfaces: each of its data sets") and "## Where the defects are" in page
     for gan in rows[:2]:

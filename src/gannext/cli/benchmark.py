@@ -72,7 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     each.add_argument("--train-images", type=positive, metavar="N", help="train on at most N images")
     each.add_argument("--test-images", type=positive, metavar="N", help="test on at most N normal and N abnormal ones")
-    each.add_argument("--image-size", "--isize", type=size, default=(32, 32), metavar="S", help="side (default: 32)")
+    each.add_argument(
+        "--image-size",
+        "--isize",
+        type=size,
+        metavar="S",
+        help="side, or height x width (default: 32; of folders as the images are, up to as many pixels as 128x128 has)",
+    )
     each.add_argument("--channels", "--nc", type=int, choices=(1, 3), help="3 or 1 (default: as the data set's)")
     each.add_argument("--dim", type=positive, metavar="D", help="width of every generator (default: each model's own)")
     each.add_argument("--epochs", "--niter", type=positive, metavar="N", help="passes over the images (default: the recipe's)")

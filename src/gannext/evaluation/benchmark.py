@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,20 @@ from gannext.evaluation.protocols import evaluate, published_auroc
 from gannext.evaluation.table import PROTOCOLS, Row
 from gannext.networks import MODELS, measure_cost
 from gannext.runtime import InputError, as_option, unknown
-from gannext.training import LAST, Interrupted, TrainConfig, check_recipe, find_recipe, fit, kind_of, length_of_training
+from gannext.training import (
+    LAST,
+    Interrupted,
+    TrainConfig,
+    check_recipe,
+    find_recipe,
+    fit,
+    kind_of,
+    length_of_training,
+    size_for_folder,
+)
 
 DEFAULT_RECIPE = "published"
+LARGEST = 128  # a folder's images have at most so many pixels as a square of this side, where nobody says otherwise
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,8 @@ class Settings:
 
     Attributes:
         dataset, data_root: a name in DATASETS and where its files are, or a folder of image folders, and its name.
-        image_size, channels, train_images, test_images: the images.
+        image_size: height and width; None for each folder's own, of at most as many pixels as 128x128 has.
+        channels, train_images, test_images: the images.
         dim: width of every generator; None for each model's own.
         epochs, budget: how long to train: passes over the images, or MACs in all.
         batch_size, lr: instead of the recipe's.
@@ -47,7 +60,7 @@ class Settings:
 
     dataset: str
     data_root: Path | None = None
-    image_size: tuple[int, int] = (32, 32)
+    image_size: tuple[int, int] | None = None
     channels: int = 3
     train_images: int | None = None
     test_images: int | None = None
@@ -63,6 +76,12 @@ class Settings:
     def folders(self) -> dict[str, Path] | None:
         """The image folders that take turns, by name; None where a labelled data set's classes are left out instead."""
         return None if self.dataset in DATASETS or self.data_root is None else image_folders(self.data_root)
+
+    def size_of(self, abnormal_class: str) -> tuple[int, int]:
+        """Height and width of a cell's images, the same for all models."""
+        if self.image_size:
+            return self.image_size
+        return own_size(self.folders[abnormal_class]) if self.folders else DataConfig.size
 
     def options(self, *but: str) -> list[str]:
         """The options of the command line that say the same, but for protocols, device, and those named."""
@@ -97,6 +116,7 @@ class Cell:
 
     def command(self, settings: Settings) -> str:
         """The command that reproduces this cell alone."""
+        settings = replace(settings, image_size=settings.size_of(self.abnormal_class))
         seed = ["--seed", str(self.seed)]
         if self.is_floor:
             data = replace(settings, dim=None, epochs=None, budget=None, batch_size=None, lr=None)
@@ -108,6 +128,15 @@ class Cell:
                 [*own, "--data-root", str(folders[self.abnormal_class]), *seed, *settings.options("dataset", "data_root")]
             )
         return shlex.join([*own, "--abnormal-class", self.abnormal_class, *seed, *settings.options()])
+
+
+@cache
+def own_size(folder: Path) -> tuple[int, int]:
+    """Height and width that an image folder's pictures are best looked at in; the least where it has none to train on."""
+    try:
+        return size_for_folder(DataConfig(root=folder), LARGEST)
+    except InputError:  # which the cell's row will say
+        return DataConfig.size
 
 
 def check_models(models: Sequence[str]) -> None:
@@ -269,7 +298,7 @@ def train_config(settings: Settings, cell: Cell, split: Split) -> TrainConfig:
     recipe = find_recipe(cell.recipe, cell.name, lambda: kind_of(split.train)).for_images(len(split.train))
     recipe = replace(recipe, **changes)
     options = {} if settings.dim is None else {"dim": settings.dim}
-    networks = recipe.networks(cell.name, settings.image_size, settings.channels, options)
+    networks = recipe.networks(cell.name, settings.size_of(cell.abnormal_class), settings.channels, options)
     epochs, max_steps = length_of_training(
         networks, recipe, settings.dataset, len(split.train), settings.epochs, settings.budget
     )
@@ -281,10 +310,10 @@ def train_config(settings: Settings, cell: Cell, split: Split) -> TrainConfig:
 
 def data_of(settings: Settings, cell: Cell) -> DataConfig:
     """The data of a cell."""
-    size, channels, most = settings.image_size, settings.channels, (settings.train_images, settings.test_images)
+    size, most = settings.size_of(cell.abnormal_class), (settings.train_images, settings.test_images)
     if folders := settings.folders:
-        return DataConfig(cell.abnormal_class, folders[cell.abnormal_class], None, size, channels, *most, cell.seed)
-    return DataConfig(settings.dataset, settings.data_root, cell.abnormal_class, size, channels, *most, cell.seed)
+        return DataConfig(cell.abnormal_class, folders[cell.abnormal_class], None, size, settings.channels, *most, cell.seed)
+    return DataConfig(settings.dataset, settings.data_root, cell.abnormal_class, size, settings.channels, *most, cell.seed)
 
 
 def described(settings: Settings, cell: Cell, split: Split | None = None) -> Row:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from gannext.data import DataConfig, Images, normal_files, read_files
 from gannext.runtime import BITS, evenly, find_bits, fitting_size, image_size
@@ -15,14 +16,28 @@ def choose_for_folder(config: DataConfig, name: str, model: str) -> tuple[Recipe
     Raises:
         InputError: as of `find_recipe` and `load_split`.
     """
-    every = normal_files(config)
-    files = [every[i] for i in evenly(len(every), LOOKED_AT)]
+    files = some_files(config)
 
     def few(size: tuple[int, int]) -> Images:
         bits = config.bits or find_bits(files) or BITS[1]
         return read_files(files, size, config.channels, bits, "memory", "a few images").images
 
     return choose(few, [image_size(file) for file in files], config, name, model)
+
+
+def size_for_folder(config: DataConfig, side: int) -> tuple[int, int]:
+    """Height and width that a folder's images are best looked at in, of no more pixels than side x side.
+
+    Raises:
+        InputError: as of `load_split`.
+    """
+    return fitting_size(map(image_size, some_files(config)), side)
+
+
+def some_files(config: DataConfig) -> list[Path]:
+    """Training images from the first to the last of a folder."""
+    every = normal_files(config)
+    return [every[i] for i in evenly(len(every), LOOKED_AT)]
 
 
 def choose(
