@@ -193,6 +193,10 @@ def test_objects_and_textures_are_told_apart_by_normal_images_alone() -> None:
     assert likeness(thumbnails(MemoryImages(noise[:2]))) < 0.3  # neither is compared with itself
     lit = (noise.float() * 0.5 + torch.arange(40).view(-1, 1, 1, 1) * 3).to(torch.uint8)  # another light in every image
     assert kind_of(MemoryImages(lit)) == "textures"
+    rows, columns = torch.meshgrid(torch.linspace(-1, 1, 32), torch.linspace(-1, 1, 32), indexing="ij")
+    angles = torch.from_numpy(rng.uniform(0, 2 * np.pi, (40, 1, 1, 1))).float()
+    from_one_side = 128 + 12 * (rows * angles.sin() + columns * angles.cos()) + 0.1 * (noise.float() - 128)
+    assert kind_of(MemoryImages(from_one_side.to(torch.uint8))) == "textures"
     assert kind_of(load_split(DataConfig("digits", channels=1)).train) == "objects"
 
 
