@@ -13,6 +13,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,9 +49,9 @@ def test_of_large_images_fewer_go_together(
     accuracy = gannext("evaluate", detector_file).out
     seen: list[int] = []
 
-    def score(generator: object, discriminator: object, scoring: object, images: torch.Tensor) -> object:
-        seen.append(len(images))
-        return score_batch(generator, discriminator, scoring, images)  # type: ignore[arg-type]
+    def score(*networks_and_scoring: Any) -> object:
+        seen.append(len(networks_and_scoring[3]))
+        return score_batch(*networks_and_scoring)
 
     monkeypatch.setattr("gannext.runtime.predictor.PIXELS_TOGETHER", 3 * 32 * 32)
     for module in ("detector", "score"):

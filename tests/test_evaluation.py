@@ -201,7 +201,7 @@ def test_the_published_scores_are_those_of_a_plain_reading(
 
 def test_the_best_epoch_is_the_one_that_measured_best(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = iter([0.6, 0.8, 0.7])
-    monkeypatch.setattr(protocols, "published_scores", lambda *_: (np.zeros(1), torch.zeros(1)))
+    monkeypatch.setattr(protocols, "published_scores", lambda *_, **__: (np.zeros(1), torch.zeros(1)))
     monkeypatch.setattr(protocols, "auroc", lambda *_: next(measured))
     best, module = BestEpochOnTest(split), MagicMock()
     module.detecting_networks.return_value = None, None

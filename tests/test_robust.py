@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from scipy.ndimage import binary_fill_holes
 
 from conftest import Command
-from gannext import Detector
+from gannext import Detector, load
 from gannext.cli.main import main
+from gannext.data import MemoryImages
 from gannext.detection import JudgeScoring
 from gannext.detection.score import Description
 from gannext.networks import Judge, energies, gaussian_blur
@@ -20,6 +23,7 @@ from gannext.networks.energy import gaussian_blurs
 from gannext.training import RECIPES, length_of_training, training_macs
 from gannext.training.corruption import FILLS, SPOTS, THIN, Corruption
 from gannext.training.fused import fuse
+from gannext.training.levels import find_levels
 from gannext.training.module import running_average
 from gannext.training.objective import judge_losses, thinness
 from gannext.training.regions import SHAPES
@@ -46,6 +50,45 @@ def test_it_finds_the_spots_and_shows_them(judged: Path, gannext: Command, parts
     assert found.anomaly_map is not None and found.reconstruction is not None
     assert mask[np.unravel_index(found.anomaly_map.argmax(), mask.shape)]
     assert found.anomaly_map[mask].mean() > 10 * found.anomaly_map[~mask].mean()
+
+
+def test_faint_images_are_stretched_for_the_networks(judged: Path, gannext: Command, parts: Path, tmp_path: Path) -> None:
+    """A tenth of the contrast: what detects is as good as ever, and what people see is as faint as it was."""
+
+    def faint(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.rint(90 + 0.1 * pixels).astype(np.uint8)
+
+    for path in parts.rglob("*.png"):
+        place = tmp_path / "faint" / path.relative_to(parts)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(faint(np.asarray(Image.open(path)))).save(place)
+    options = ("--data-root", tmp_path / "faint", "--recipe", "robust-textures", "--budget", "1e11", "--device", "cpu")
+    assert gannext("train", *options, "--output", tmp_path).code == 0
+    file = next(tmp_path.rglob("detector.gannext"))
+    assert float(gannext("evaluate", file).out.split("AUROC")[1].split()[0]) > 0.9
+    detector = Detector.load(file)
+    assert [80 < black < 100 and 105 < white < 125 for black, white in detector.config.levels] == 3 * [True]
+    assert Detector.load(judged / "detector.gannext").config.levels == ()
+
+    image = faint(np.asarray(spotted(7)[0]))
+    exported = gannext("export", file, "-o", tmp_path / "faint.onnx")
+    assert exported.code == 0, exported.err
+    pair = [d.predict(image, reconstruct=True)[0] for d in (detector, load(tmp_path / "faint.onnx"))]
+    assert pair[0].score == pytest.approx(pair[1].score, rel=1e-4)
+    for found in pair:
+        assert found.abnormal and found.reconstruction is not None
+        assert found.reconstruction.min() > 85 and found.reconstruction.max() < 125
+
+
+def test_levels_follow_the_widest_channel_and_outlying_pixels_do_not_count() -> None:
+    random = np.random.default_rng(0)
+    pixels = random.integers((100, 50, 60), (141, 61, 61), (20, 40, 40, 3)).astype(np.uint8).transpose(0, 3, 1, 2)
+    pixels[0, :, 0, 0], pixels[1, :, 0, 0] = 0, 255
+    assert find_levels(MemoryImages(torch.from_numpy(pixels))) == ((80, 160), (15, 95), (20, 100))
+    pixels[:, 0, :20] = 0
+    assert find_levels(MemoryImages(torch.from_numpy(pixels))) == ()
+    level = np.full_like(pixels, 7)
+    assert find_levels(MemoryImages(torch.from_numpy(level))) == 3 * ((-1, 15),)
 
 
 def test_the_rate_stays_or_rises_and_falls_and_the_averaged_weights_detect(judged: Path) -> None:

@@ -95,7 +95,8 @@ class Detector(Predictor):
         metadata = content.metadata
         try:
             networks = metadata["networks"]
-            config = NetworkConfig(**{**networks, "size": tuple(networks["size"])})
+            levels = tuple((black, white) for black, white in networks.get("levels", ()))
+            config = NetworkConfig(**{**networks, "size": tuple(networks["size"]), "levels": levels})
             with torch.device("meta"):
                 generator, discriminator = config.build_generator(), config.build_discriminator()
             generator.load_state_dict(content.weights("generator"), assign=True)
@@ -178,28 +179,28 @@ class Detector(Predictor):
 
     def score_batches(self, batches: Iterable[Tensor]) -> NDArray[np.float64]:
         """Raw scores (N,) of all images of an iterable of byte batches (n, C, H, W) at the detector's size."""
-        return score_batches(*self.for_scoring, self.scoring, batches)
+        return score_batches(*self.for_scoring, self.scoring, batches, self.config.levels)
 
     def score(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw scores (N,) and reconstructions (N, C, H, W), of bytes (N, C, H, W) at the detector's size."""
+        """Raw scores (N,) and reconstructions, bytes (N, C, H, W), of such bytes at the detector's size."""
         seen = self.see(images)
-        return seen.scores, seen.x_hat
+        return seen.scores, denormalise(seen.x_hat, self.config.levels)
 
     def see(self, images: Tensor, *, parts: bool = False) -> Seen:
         """What the networks see in bytes (n, C, H, W) at the detector's size; `parts` of a map cost a little more."""
         networks = self.for_scoring
         with torch.inference_mode():
             images = images.to(self.device)
-            scores, described = score_batch(*networks, self.scoring, images)
+            scores, described = score_batch(*networks, self.scoring, images, self.config.levels)
             made = None
             if parts:
                 assert self.anomaly_map is not None
-                made = MAPS[self.anomaly_map.kind].parts(networks[1], normalise(images), described)
+                made = MAPS[self.anomaly_map.kind].parts(networks[1], normalise(images, self.config.levels), described)
         return Seen(scores, described, made)
 
     def look(self, pixels: Pixels, *, reconstruct: bool = False, maps: bool = False) -> View:
         seen = self.see(to_tensor(pixels), parts=maps)
-        pictures = to_pictures(seen.x_hat) if reconstruct else None
+        pictures = denormalise(seen.x_hat, self.config.levels).permute(0, 2, 3, 1).cpu().numpy() if reconstruct else None
         values = self.anomaly_map.combine(seen.parts) if self.anomaly_map and seen.parts is not None else None
         return View(seen.scores.cpu().double().numpy(), pictures, values)
 
@@ -213,8 +214,3 @@ def read_anomaly_map(metadata: Mapping[str, Any]) -> AnomalyMap:
 def to_tensor(pixels: Pixels) -> Tensor:
     """An array (N, H, W, C) as a tensor (N, C, H, W) of the same memory, which is channels last as the networks like it."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)
-
-
-def to_pictures(x_hat: Tensor) -> NDArray[np.uint8]:
-    """Reconstructions (N, C, H, W) in about [-1, 1] as bytes (N, H, W, C)."""
-    return np.asarray(denormalise(x_hat).permute(0, 2, 3, 1).cpu().numpy())

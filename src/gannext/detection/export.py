@@ -57,15 +57,15 @@ class EndToEnd(nn.Module):
         super().__init__()
         self.generator, self.discriminator = folded(detector.generator), folded(detector.discriminator)
         self.scoring = copy.deepcopy(detector.scoring)  # one with buffers is a module, and moves along with this one
-        self.anomaly_map, self.size = detector.anomaly_map, detector.size
+        self.anomaly_map, self.size, self.levels = detector.anomaly_map, detector.size, detector.config.levels
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         pixels = resize_bytes(images, self.size)  # (N, C, h, w)
-        score, described = score_batch(self.generator, self.discriminator, self.scoring, pixels)
-        outputs = score, denormalise(described.x_hat).permute(0, 2, 3, 1)
+        score, described = score_batch(self.generator, self.discriminator, self.scoring, pixels, self.levels)
+        outputs = score, denormalise(described.x_hat, self.levels).permute(0, 2, 3, 1)
         if self.anomaly_map is None:
             return outputs
-        parts = MAPS[self.anomaly_map.kind].parts(self.discriminator, normalise(pixels), described)
+        parts = MAPS[self.anomaly_map.kind].parts(self.discriminator, normalise(pixels, self.levels), described)
         return *outputs, self.anomaly_map.blend(parts)
 
 

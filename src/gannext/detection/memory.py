@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gannext.detection.score import Description, describe, normalise
-from gannext.networks import PROJECTED, layout
+from gannext.networks import PROJECTED, Levels, layout
 from gannext.runtime import InputError
 
 SMALLEST = 1e-6
@@ -85,6 +85,7 @@ class NeighbourScoring(nn.Module):
         discriminator: nn.Module,
         normal: Iterable[Tensor],
         held_out: Iterable[Tensor],
+        levels: Levels = (),
     ) -> "NeighbourScoring":
         """Remembers training images, and measures the parts on held-out ones.
 
@@ -92,6 +93,7 @@ class NeighbourScoring(nn.Module):
             plan: see above.
             generator, discriminator: trained, in evaluation mode; the discriminator is a `Describer`.
             normal, held_out: batches of bytes (n, C, H, W).
+            levels: the networks'.
 
         Raises:
             InputError: there are fewer than two of either.
@@ -101,7 +103,7 @@ class NeighbourScoring(nn.Module):
         def described(batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Description]]:
             for batch in batches:
                 with torch.inference_mode():  # left before yielding, or it would reach whoever takes what is yielded
-                    x = normalise(batch.to(device))
+                    x = normalise(batch.to(device), levels)
                     description = describe(generator, discriminator, x)
                 yield x, description
 

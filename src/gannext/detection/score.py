@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gannext.networks import Describer, Encoded, Judge
+from gannext.networks import Describer, Encoded, Judge, Levels
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,26 @@ def surprise(logits: Tensor) -> Tensor:
     return F.softplus(logits.logsumexp(1))
 
 
-def normalise(images: Tensor) -> Tensor:
+def normalise(images: Tensor, levels: Levels = ()) -> Tensor:
     """Bytes (N, C, H, W) as floats in [-1, 1], which is what the networks see."""
-    return images.float().div_(127.5).sub_(1.0)
+    if not levels:
+        return images.float().div_(127.5).sub_(1.0)
+    middle, half = middle_and_half(levels, images.device)
+    return ((images.float() - middle) / half).clamp(-1.0, 1.0)
 
 
-def denormalise(x: Tensor) -> Tensor:
-    """Floats (N, C, H, W) back as bytes; what lies outside [-1, 1] is clipped."""
-    return x.float().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+def denormalise(x: Tensor, levels: Levels = ()) -> Tensor:
+    """Floats (N, C, H, W) back as bytes; what lies outside 0..255 is clipped."""
+    if not levels:
+        return x.float().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    middle, half = middle_and_half(levels, x.device)
+    return (x.float() * half + middle).round().clamp(0, 255).to(torch.uint8)
+
+
+def middle_and_half(levels: Levels, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The byte (C, 1, 1) that is seen as 0, and how many bytes from there to what is seen as 1."""
+    black, white = torch.tensor(levels, device=device).view(-1, 2, 1, 1).unbind(1)
+    return (white + black) / 2, (white - black) / 2
 
 
 def describe(generator: nn.Module, discriminator: nn.Module, x: Tensor) -> Description:
@@ -112,22 +124,23 @@ def features(discriminator: nn.Module, x: Tensor, x_hat: Tensor) -> tuple[Tensor
 
 
 def score_batch(
-    generator: nn.Module, discriminator: nn.Module, scoring: ScoreFunction, images: Tensor
+    generator: nn.Module, discriminator: nn.Module, scoring: ScoreFunction, images: Tensor, levels: Levels = ()
 ) -> tuple[Tensor, Description]:
     """Scores (N,) of bytes (N, C, H, W), and what they were made of.
 
     The networks run in whatever mode they are in: evaluation is the caller's to choose.
     """
-    x = normalise(images)
+    x = normalise(images, levels)
     described = describe(generator, discriminator, x)
     return scoring(x, described), described
 
 
 def score_batches(
-    generator: nn.Module, discriminator: nn.Module, scoring: ScoreFunction, batches: Iterable[Tensor]
+    generator: nn.Module, discriminator: nn.Module, scoring: ScoreFunction, batches: Iterable[Tensor], levels: Levels = ()
 ) -> NDArray[np.float64]:
     """Scores (N,) of all images of an iterable of byte batches, on the networks' device."""
     device = next(generator.parameters()).device
     with torch.inference_mode():
-        parts = [score_batch(generator, discriminator, scoring, b.to(device))[0].cpu().double() for b in batches]
+        scores = (score_batch(generator, discriminator, scoring, b.to(device), levels)[0] for b in batches)
+        parts = [score.cpu().double() for score in scores]
     return torch.cat(parts).numpy() if parts else np.empty(0)

@@ -14,6 +14,7 @@ from torch import nn
 from gannext.data import Split
 from gannext.detection import AnyScoring, Neighbours, NeighbourScoring, score_batches
 from gannext.evaluation.metrics import auroc
+from gannext.networks import Levels
 from gannext.runtime import InputError
 from gannext.training import reconstruction_grid
 
@@ -57,15 +58,16 @@ class Display(Callback):
         module: Any = pl_module
         board = next(log.experiment for log in trainer.loggers if isinstance(log, TensorBoardLogger))
         networks: tuple[nn.Module, nn.Module] = module.detecting_networks()
+        levels = module.networks.levels
         modes = [network.training for network in networks]
         scores = {}
         for network in networks:
             network.eval()
-        scoring = self.scoring(module.recipe.scoring, *networks)
+        scoring = self.scoring(module.recipe.scoring, *networks, levels)
         for kind, images in self.kinds.items():
-            scores[kind] = torch.from_numpy(score_batches(networks[0], networks[1], scoring, images.split(BATCH)))
+            scores[kind] = torch.from_numpy(score_batches(*networks, scoring, images.split(BATCH), levels))
             board.add_histogram(f"score/{kind}", scores[kind], module.steps)
-            grid = reconstruction_grid(networks[0], images[:SHOWN])
+            grid = reconstruction_grid(networks[0], images[:SHOWN], levels)
             grid = nn.functional.interpolate(grid[None], scale_factor=3.0)[0]  # small images are hard to see
             board.add_image(f"input, reconstruction, difference/{kind}", grid, module.steps)
         for network, training in zip(networks, modes, strict=True):
@@ -76,12 +78,12 @@ class Display(Callback):
             board.add_scalar("AUROC/test images, for watching only", value, module.steps)
         board.flush()
 
-    def scoring(self, plan: Any, generator: nn.Module, discriminator: nn.Module) -> AnyScoring:
+    def scoring(self, plan: Any, generator: nn.Module, discriminator: nn.Module, levels: Levels) -> AnyScoring:
         """The recipe's scoring of the networks as they are now; one by memory remembers a few images alone."""
         if not isinstance(plan, Neighbours):
             return cast(AnyScoring, plan)
         batches = self.train.split(BATCH), self.held_out.split(BATCH)
-        return NeighbourScoring.fit(plan, generator, discriminator, *batches)
+        return NeighbourScoring.fit(plan, generator, discriminator, *batches, levels)
 
 
 def open_display(run: Path) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from gannext.data import Split
-from gannext.detection import Detector, denormalise
+from gannext.detection import Detector
 from gannext.runtime import write_atomically
 
 COLUMNS = 8
@@ -57,7 +57,7 @@ def spaced(positions: list[int]) -> list[int]:
 def draw_group(rows: np.ndarray, kind: str, images: Tensor, detector: Detector) -> None:
     """Three rows of pictures of one kind, the images' scores and verdicts above them."""
     scores, x_hat = detector.score(images)
-    x_hat = denormalise(x_hat).cpu()
+    x_hat = x_hat.cpu()
     difference = (images.int() - x_hat.int()).abs().to(torch.uint8)
     verdicts = detector.calibration.is_abnormal(scores.cpu().double().numpy())
     gap = max(1, images.shape[-1] // 12)

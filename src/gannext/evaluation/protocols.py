@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gannext.data import Split, make_loader
 from gannext.detection import AnyScoring, Detector, score_batches
 from gannext.evaluation.metrics import Metrics, auroc, measure
+from gannext.networks import Levels
 from gannext.runtime import InputError
 
 PUBLISHED_BATCH = 128
@@ -74,7 +75,12 @@ def batch_statistics(*networks: nn.Module) -> Iterator[None]:
 
 
 def published_scores(
-    generator: nn.Module, discriminator: nn.Module, scoring: AnyScoring, split: Split, shuffle: int | None = None
+    generator: nn.Module,
+    discriminator: nn.Module,
+    scoring: AnyScoring,
+    split: Split,
+    shuffle: int | None = None,
+    levels: Levels = (),
 ) -> tuple[NDArray[np.float64], Tensor]:
     """The published procedure's scores (N,) in [0, 1] and labels (N,), for comparison with papers only.
 
@@ -85,6 +91,7 @@ def published_scores(
         generator, discriminator, scoring: as a Detector holds them.
         split: the images.
         shuffle: a seed to shuffle the test images by instead of sorting them, which takes the leak away.
+        levels: the networks'.
     """
     labels = torch.cat((split.labels, torch.ones(len(split.abnormal_train), dtype=torch.bool)))
     order = torch.arange(len(labels))
@@ -93,7 +100,8 @@ def published_scores(
     # Within a batch the order is free: ascending positions keep the images of either source together.
     batches = [batch.sort().values for batch in order.split(PUBLISHED_BATCH)]
     with batch_statistics(generator, discriminator):
-        scores = score_batches(generator, discriminator, scoring, (batch_at(split, batch.tolist()) for batch in batches))
+        pixels = (batch_at(split, batch.tolist()) for batch in batches)
+        scores = score_batches(generator, discriminator, scoring, pixels, levels)
     scores = (scores - scores.min()) / max(float(np.ptp(scores)), np.finfo(float).tiny)
     return scores, labels[torch.cat(batches)]
 
@@ -116,7 +124,8 @@ def published_auroc(detector: Detector, split: Split, shuffle: int | None = None
     if detector.tiling:
         raise InputError(NO_TILES)
     split.check_testable()
-    return auroc(*published_scores(detector.generator, detector.discriminator, detector.scoring, split, shuffle))
+    networks = detector.generator, detector.discriminator
+    return auroc(*published_scores(*networks, detector.scoring, split, shuffle, detector.config.levels))
 
 
 class BestEpochOnTest(Callback):
@@ -133,7 +142,8 @@ class BestEpochOnTest(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module: Any = pl_module
         generator, discriminator = module.detecting_networks()
-        value = auroc(*published_scores(generator, discriminator, module.recipe.scoring, self.split))
+        scoring, levels = module.recipe.scoring, module.networks.levels
+        value = auroc(*published_scores(generator, discriminator, scoring, self.split, levels=levels))
         pl_module.log("published/auroc", value)
         if value > self.best:
             self.best, self.epoch = value, trainer.current_epoch + 1

@@ -1,6 +1,6 @@
 """The networks, as plain torch modules, and the registry that finds a generator by its name."""
 
-from gannext.networks.config import NetworkConfig
+from gannext.networks.config import Levels, NetworkConfig
 from gannext.networks.describer import PROJECTED, Describer, turned
 from gannext.networks.discriminator import Discriminator
 from gannext.networks.encoder_decoder import Encoded, EncoderDecoder, EncoderDiscriminator, reconstruct
@@ -27,6 +27,7 @@ __all__ = [
     "EncoderDiscriminator",
     "GanNeXt",
     "Judge",
+    "Levels",
     "Model",
     "NetworkConfig",
     "SwinUNet",

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import nn
 
 from gannext.networks.registry import DISCRIMINATORS, MODELS, create_generator
+
+Levels: TypeAlias = tuple[tuple[float, float], ...]
+"""For each channel, the bytes that the networks see as -1 and 1; what lies beyond is seen as these. Empty for 0 and 255."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class NetworkConfig:
         ndf: width of the discriminator's first layer.
         nz: number of the discriminator's features; of GANomaly's, of the generator's latents.
         discriminator: a key of DISCRIMINATORS; empty for the model's own.
+        levels: which bytes the networks see as -1 and 1.
     """
 
     model: str = "gannext"
@@ -30,6 +34,7 @@ class NetworkConfig:
     ndf: int = 64
     nz: int = 100
     discriminator: str = ""
+    levels: Levels = ()
 
     def build_generator(self) -> nn.Module:
         """A new generator with fresh weights."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.utils import make_grid, save_image
 
 from gannext.detection import denormalise, normalise
-from gannext.networks import reconstruct
+from gannext.networks import Levels, reconstruct
 from gannext.runtime import InputError, as_duration, write_text
 
 LAST = "last.ckpt"
@@ -148,16 +148,17 @@ class Pictures(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and len(self.images) and is_stop(trainer, self.every):
             self.folder.mkdir(parents=True, exist_ok=True)
-            grid = reconstruction_grid(cast(Any, pl_module).detecting_networks()[0], self.images)
+            module: Any = pl_module
+            grid = reconstruction_grid(module.detecting_networks()[0], self.images, module.networks.levels)
             save_image(grid.float() / 255, self.folder / f"epoch_{trainer.current_epoch + 1:04d}.png")
 
 
-def reconstruction_grid(generator: nn.Module, images: Tensor) -> Tensor:
+def reconstruction_grid(generator: nn.Module, images: Tensor, levels: Levels = ()) -> Tensor:
     """Bytes (3, height, width): a row of images, a row of reconstructions, a row of absolute differences."""
     training, device = generator.training, next(generator.parameters()).device
     generator.eval()
     with torch.no_grad():
-        x_hat = denormalise(reconstruct(generator, normalise(images.to(device)))).cpu()
+        x_hat = denormalise(reconstruct(generator, normalise(images.to(device), levels)), levels).cpu()
     generator.train(training)
     difference = (images.int() - x_hat.int()).abs().to(torch.uint8)
     return make_grid(torch.cat((images, x_hat, difference)), nrow=len(images), padding=1, pad_value=128)

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from gannext.runtime import BITS, MOST_RATE, Calibration, InputError, PixelCalib
 from gannext.training.allocation import freed_memory_kept
 from gannext.training.callbacks import LAST, Checkpoints, EpochLines, MetricsTable, Pictures, SaveOnInterrupt, Throughput
 from gannext.training.cost import training_macs
+from gannext.training.levels import find_levels
 from gannext.training.module import GanModule
 from gannext.training.recipe import Recipe
 from gannext.training.threads import threads_for_pieces
@@ -168,6 +169,8 @@ def fit(
     check_training(config, split)
     device = find_device(config.accelerator)
     run.mkdir(parents=True, exist_ok=True)
+    if config.recipe.stretched:
+        config = replace(config, networks=replace(config.networks, levels=find_levels(split.train)))
     progress = sys.stdout.isatty() if progress is None else progress
     by_pieces = threads_for_pieces() if config.recipe.corruptions else nullcontext()
     with quiet_lightning(), freed_memory_kept(), by_pieces:
@@ -257,7 +260,7 @@ def remembered(config: TrainConfig, split: Split, generator: nn.Module, discrimi
     chosen = range(0, len(split.train), every)
     normal = (split.train.__getitems__(chosen[i : i + size]) for i in range(0, len(chosen), size))
     held_out = make_loader(split.held_out, size, workers=config.workers)
-    return NeighbourScoring.fit(plan, generator, discriminator, normal, held_out)
+    return NeighbourScoring.fit(plan, generator, discriminator, normal, held_out, config.networks.levels)
 
 
 def epochs_between_stops(epochs: int, steps: int) -> int:

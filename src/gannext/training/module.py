@@ -78,6 +78,10 @@ class GanModule(LightningModule):
         generator, discriminator = (average.get_submodule("module") for average in self.averages)
         return generator, discriminator
 
+    def normalised(self, images: Tensor) -> Tensor:
+        """Bytes (N, C, H, W) as the networks see them."""
+        return normalise(images, self.networks.levels)
+
     def configure_optimizers(self) -> list[Optimizer]:
         betas = (self.recipe.beta1, self.recipe.beta2)
         return [Adam(n.parameters(), self.recipe.lr, betas, fused=True) for n in (self.generator, self.discriminator)]
@@ -90,7 +94,7 @@ class GanModule(LightningModule):
         """
         # A step's randomness depends on its number alone, so that a resumed run repeats it.
         torch.manual_seed((self.seed * 1_000_003 + self.steps) * self.trainer.world_size + self.global_rank)
-        losses = OBJECTIVES[self.recipe.objective](self.recipe, self.generator, self.discriminator, normalise(batch))
+        losses = OBJECTIVES[self.recipe.objective](self.recipe, self.generator, self.discriminator, self.normalised(batch))
 
         optimisers = self.optimizers()
         assert isinstance(optimisers, list)
@@ -145,7 +149,7 @@ class GanModule(LightningModule):
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Reconstruction of held-out normal images, in evaluation mode."""
-        x = normalise(batch)
+        x = self.normalised(batch)
         self.log("loss/held_out_l1", F.l1_loss(reconstruct(self.detecting_networks()[0], x), x), on_epoch=True, prog_bar=True)
 
     def on_train_epoch_end(self) -> None:

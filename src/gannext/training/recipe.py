@@ -37,6 +37,7 @@ class Recipe:
         cosine: whether it then falls to nothing, along half a cosine, until the last step.
         windows: sides, the least first, of the windows that larger images are trained on by; none for whole images.
             Each size of them has as many steps.
+        stretched: whether images that fill little of 0..255 are stretched for the networks, as `find_levels` says.
         averaging: decay of the weights' running average, which is what detects; 0 for the last weights.
         side: a folder's images are looked at in side x side pixels at most, where nobody names a size, so that training and
             judging are fast on two processor cores; 0 where the size is the paper's, whatever the images'.
@@ -64,6 +65,7 @@ class Recipe:
     warm_up: int = 0
     cosine: bool = False
     windows: tuple[int, ...] = ()
+    stretched: bool = False
     averaging: float = 0.0
     side: int = 0
 
@@ -77,8 +79,9 @@ class Recipe:
             options: of the generator, before the recipe's own.
             widths: NetworkConfig's ndf and nz, before the recipe's own.
         """
-        generator, widths = {**self.generator, **options}, {**self.widths, **widths}
-        return NetworkConfig(model, size, channels, generator, discriminator=self.discriminator, **widths)
+        generator = {**self.generator, **options}
+        of_discriminator: dict[str, Any] = {**self.widths, **widths, "discriminator": self.discriminator}
+        return NetworkConfig(model, size, channels, generator, **of_discriminator)
 
     def for_images(self, count: int) -> "Recipe":
         """The recipe for so many training images: where it counts steps, few images make small batches, and no obstacle."""
@@ -109,6 +112,7 @@ TEXTURES = Recipe(
     discriminator="judge",
     corruptions=(SPOTS, THIN),
     windows=(64, 128),
+    stretched=True,
     averaging=0.995,
     side=128,
 )
@@ -133,6 +137,7 @@ RECIPES: dict[str, Recipe] = {
         widths={"ndf": 16, "nz": 128},
         warm_up=30,
         cosine=True,
+        stretched=True,
         side=64,
     ),
     "robust-textures": TEXTURES,
