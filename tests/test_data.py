@@ -252,6 +252,30 @@ def test_validation_images_calibrate_instead_of_held_out_ones(tmp_path: Path) ->
     assert len(split.held_out) == 6 and any("000.png" in sentence for sentence in split.unreadable)
 
 
+@pytest.mark.parametrize("validated", [False, True])
+def test_copies_neither_train_nor_calibrate_twice(validated: bool, tmp_path: Path, gannext: Command) -> None:
+    """What is held out must be new to the networks. Two empty files are damaged, and no copies."""
+    root = tmp_path / "parts"
+    write_pictures(root / "train" / "good", 60)
+    write_pictures(root / "test" / "good", 6, first=55)
+    write_pictures(root / "test" / "bad", 5, first=100, spot=True)
+    for i in range(10):
+        shutil.copyfile(root / "train" / "good" / f"{i:03d}.png", root / "train" / "good" / f"{i:03d} copy.png")
+    for name in ("empty", "empty too"):
+        (root / "train" / "good" / f"{name}.png").touch()
+    if validated:
+        write_pictures(root / "validation" / "good", 12, first=52)
+    split = load_split(DataConfig("parts", root))
+    assert (len(split.train), len(split.held_out)) == ((60, 4) if validated else (30, 30))
+    sources = [Path(images.source(i)).read_bytes() for images in (split.train, split.held_out) for i in range(len(images))]  # type: ignore[arg-type]
+    assert len(sources) == len(set(sources)) and len(split.unreadable) == 2 and len(split.test) == 11
+    options = ("--data-root", root, "--recipe", "robust-objects", "--budget", "1e9", "--device", "cpu", "--output", tmp_path)
+    said = gannext("train", *options).err
+    assert f"of the normal images {18 if validated else 10} are copies of others, and do not count" in said
+    assert f"of the test images {6 if validated else 5} are copies of others" in said
+    assert load_split(DataConfig("parts", root), test_only=True).remarks == []
+
+
 def test_the_textures_are_the_same_again_and_their_masks_exact(tmp_path: Path) -> None:
     """Outside its mask a defective patch is the photograph; training, validation and test patches share no pixel."""
     for folder in ("one", "two"):

@@ -330,6 +330,8 @@ def report_split(dataset: str, split: "Split") -> None:
         warn(sentence)
     if split.unreadable:
         warn(f"{len(split.unreadable)} unreadable {'file was' if len(split.unreadable) == 1 else 'files were'} skipped")
+    for sentence in split.remarks:
+        warn(sentence)
     from gannext.data import TileImages
 
     abnormal = int(split.labels.sum())

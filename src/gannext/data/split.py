@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gannext.data.copies import originals
 from gannext.data.datasets import DATASETS
 from gannext.data.folders import ImageFolder, check_is_folder, scan_folder, subfolders
 from gannext.data.images import Cache, Images, from_arrays, read_files
@@ -72,6 +73,7 @@ class Split:
             protocol tests on.
         abnormal_class: the class that was left out; None for a folder.
         unreadable: one sentence for every file that was left out.
+        remarks: sentences on files that are copies of others.
         masks: for each test image, the file that marks its defect; None for a normal image, and where there is none.
         mask_faults: one sentence for every abnormal image without a mask, and every mask without an image.
         bits: how many bits the greys of 16-bit images have; None where there are no such images.
@@ -88,6 +90,7 @@ class Split:
     abnormal_train: Images
     abnormal_class: str | None = None
     unreadable: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     masks: list[Path | None] = field(default_factory=list)
     mask_faults: list[str] = field(default_factory=list)
     bits: int | None = None
@@ -271,7 +274,8 @@ def _scan(config: DataConfig, test_only: bool = False) -> ImageFolder:
 
 
 def _split_folder(config: DataConfig, test_only: bool) -> Split:
-    root, folder = config.folder, _scan(config, test_only)
+    root = config.folder
+    folder, remarks = _without_copies(_scan(config, test_only))
     if config.bits is None:
         config = replace(config, bits=find_bits(folder.train))
     train = _read(folder.train, config, "training images")
@@ -306,10 +310,29 @@ def _split_folder(config: DataConfig, test_only: bool) -> Split:
         kinds=[defect or "normal" for defect in defects],
         abnormal_train=test.to_test.subset([]),
         unreadable=[*train.faults, *(validation.faults if folder.validation else []), *test.faults],
+        remarks=remarks,
         masks=[mask_of.get(files[i]) for i in test.kept],
         mask_faults=mask_faults,
         bits=config.bits,
     )
+
+
+def _without_copies(folder: ImageFolder) -> tuple[ImageFolder, list[str]]:
+    """A folder each of whose normal images trains or calibrates once, and sentences on what else there was.
+
+    What calibrates must be new to the networks, or the threshold is too low. What is tested is left as it is.
+    """
+    train = originals(folder.train)
+    validation = originals(folder.validation, train)
+    known = [*train, *validation]
+    copies = len(folder.train) + len(folder.validation) - len(known)
+    seen_before = len(folder.test) - len(originals(folder.test, known)) if known else 0
+    remarks = []
+    if copies:
+        remarks.append(f"of the normal images {copies} are copies of others, and do not count")
+    if seen_before:
+        remarks.append(f"of the test images {seen_before} are copies of others, so that the accuracy that is measured flatters")
+    return replace(folder, train=train, validation=validation), remarks
 
 
 @dataclass(frozen=True)

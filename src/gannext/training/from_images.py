@@ -81,6 +81,8 @@ def train(
     split, provenance = split_of(images, config)
     if split.unreadable:
         warn(f"images left out: {len(split.unreadable)}, the first of them as {split.unreadable[0]}", stacklevel=2)
+    for sentence in split.remarks:
+        warn(sentence, stacklevel=2)
     chosen = (chosen or find_recipe(recipe, "gannext", lambda: kind_of(split.train))).for_images(len(split.train))
     if batch_size is not None:
         chosen = replace(chosen, batch_size=batch_size)
