@@ -253,8 +253,8 @@ def test_validation_images_calibrate_instead_of_held_out_ones(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("validated", [False, True])
-def test_copies_neither_train_nor_calibrate_twice(validated: bool, tmp_path: Path, gannext: Command) -> None:
-    """What is held out must be new to the networks. Two empty files are damaged, and no copies."""
+def test_no_copy_of_what_trains_calibrates(validated: bool, tmp_path: Path, gannext: Command) -> None:
+    """What calibrates must be new to the networks. Two empty files are damaged, and no copies."""
     root = tmp_path / "parts"
     write_pictures(root / "train" / "good", 60)
     write_pictures(root / "test" / "good", 6, first=55)
@@ -266,13 +266,13 @@ def test_copies_neither_train_nor_calibrate_twice(validated: bool, tmp_path: Pat
     if validated:
         write_pictures(root / "validation" / "good", 12, first=52)
     split = load_split(DataConfig("parts", root))
-    assert (len(split.train), len(split.held_out)) == ((60, 4) if validated else (30, 30))
+    assert (len(split.train), len(split.held_out)) == ((70, 4) if validated else (30, 30))
     sources = [Path(images.source(i)).read_bytes() for images in (split.train, split.held_out) for i in range(len(images))]  # type: ignore[arg-type]
-    assert len(sources) == len(set(sources)) and len(split.unreadable) == 2 and len(split.test) == 11
+    assert len(sources) == len(set(sources)) + (10 if validated else 0) and len(split.unreadable) == 2 and len(split.test) == 11
     options = ("--data-root", root, "--recipe", "robust-objects", "--budget", "1e9", "--device", "cpu", "--output", tmp_path)
     said = gannext("train", *options).err
-    assert f"of the normal images {18 if validated else 10} are copies of others, and do not count" in said
-    assert f"of the test images {6 if validated else 5} are copies of others" in said
+    assert f"{8 if validated else 10} of the normal images are copies of others to train on, and are left out" in said
+    assert f"{6 if validated else 5} of the test images are copies of what trains or calibrates" in said
     assert load_split(DataConfig("parts", root), test_only=True).remarks == []
 
 

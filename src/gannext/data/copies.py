@@ -8,16 +8,21 @@ from pathlib import Path
 Content = tuple[int, str]  # bytes, and their digest where another file is as long
 
 
-def originals(paths: Sequence[Path], others: Sequence[Path] = ()) -> list[Path]:
-    """Those files that are no copy of one before them, nor of others; which cannot be read is none."""
-    every = contents([*others, *paths])
-    seen = {content for content in every[: len(others)] if content}
-    kept = []
-    for path, content in zip(paths, every[len(others) :], strict=True):
+def originals(paths: Sequence[Path]) -> list[Path]:
+    """Those files that are no copy of one before them."""
+    kept, seen = [], set()
+    for path, content in zip(paths, contents(paths), strict=True):
         if content is None or content not in seen:
             kept.append(path)
-            seen.update([content] if content else [])
+            seen.add(content)
     return kept
+
+
+def new_to(others: Sequence[Path], paths: Sequence[Path]) -> list[Path]:
+    """Those files that are no copy of another one of `others`."""
+    every = contents([*others, *paths])
+    known = set(every[: len(others)]) - {None}
+    return [path for path, content in zip(paths, every[len(others) :], strict=True) if content not in known]
 
 
 def contents(paths: Sequence[Path]) -> list[Content | None]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gannext.data.copies import originals
+from gannext.data.copies import new_to, originals
 from gannext.data.datasets import DATASETS
 from gannext.data.folders import ImageFolder, check_is_folder, scan_folder, subfolders
 from gannext.data.images import Cache, Images, from_arrays, read_files
@@ -318,20 +318,19 @@ def _split_folder(config: DataConfig, test_only: bool) -> Split:
 
 
 def _without_copies(folder: ImageFolder) -> tuple[ImageFolder, list[str]]:
-    """A folder each of whose normal images trains or calibrates once, and sentences on what else there was.
+    """A folder of which nothing that trains can calibrate too, and sentences on what else there was.
 
     What calibrates must be new to the networks, or the threshold is too low. What is tested is left as it is.
     """
-    train = originals(folder.train)
-    validation = originals(folder.validation, train)
-    known = [*train, *validation]
-    copies = len(folder.train) + len(folder.validation) - len(known)
-    seen_before = len(folder.test) - len(originals(folder.test, known)) if known else 0
+    train = folder.train if folder.validation else originals(folder.train)  # of which some will be held out
+    validation = new_to(train, folder.validation)
+    copies = len(folder.train) + len(folder.validation) - len(train) - len(validation)
+    seen_before = len(folder.test) - len(new_to([*train, *validation], folder.test))
     remarks = []
     if copies:
-        remarks.append(f"of the normal images {copies} are copies of others, and do not count")
+        remarks.append(f"{copies} of the normal images are copies of others to train on, and are left out")
     if seen_before:
-        remarks.append(f"of the test images {seen_before} are copies of others, so that the accuracy that is measured flatters")
+        remarks.append(f"{seen_before} of the test images are copies of what trains or calibrates: the accuracy flatters")
     return replace(folder, train=train, validation=validation), remarks
 
 
