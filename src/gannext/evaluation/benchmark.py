@@ -49,7 +49,7 @@ class Settings:
 
     Attributes:
         dataset, data_root: a name in DATASETS and where its files are, or a folder of image folders, and its name.
-        image_size: height and width; None for each folder's own, of at most as many pixels as 128x128 has.
+        image_size: height and width; None for 32x32, or in a folder for its images' own, of 128x128's pixels at most.
         channels, train_images, test_images: the images.
         dim: width of every generator; None for each model's own.
         epochs, budget: how long to train: passes over the images, or MACs in all.
