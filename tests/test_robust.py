@@ -13,13 +13,14 @@ from PIL import Image
 from scipy.ndimage import binary_fill_holes
 
 from conftest import Command
-from gannext import Detector, load
+from gannext import Detector, load, train
 from gannext.cli.main import main
 from gannext.data import MemoryImages
 from gannext.detection import JudgeScoring
 from gannext.detection.score import Description
 from gannext.networks import Judge, energies, gaussian_blur
 from gannext.networks.energy import gaussian_blurs
+from gannext.runtime import InputError
 from gannext.training import RECIPES, length_of_training, training_macs
 from gannext.training.corruption import FILLS, SPOTS, THIN, Corruption
 from gannext.training.fused import fuse
@@ -28,6 +29,7 @@ from gannext.training.module import running_average
 from gannext.training.objective import judge_losses, thinness
 from gannext.training.regions import SHAPES
 from gannext.training.threads import at_once, threads_for_pieces
+from gannext.training.views import relit
 from gannext.training.windows import windows
 from test_maps import spotted
 
@@ -89,6 +91,40 @@ def test_levels_follow_the_widest_channel_and_outlying_pixels_do_not_count() -> 
     assert find_levels(MemoryImages(torch.from_numpy(pixels))) == ()
     level = np.full_like(pixels, 7)
     assert find_levels(MemoryImages(torch.from_numpy(level))) == 3 * ((-1, 15),)
+
+
+def test_light_that_varies_is_trained_for_on_request(gannext: Command, parts: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x = torch.rand(400, 1, 2, 2) - 0.5
+    assert relit(x, 0.0) is x
+    greys, lit = x + 1.0, relit(x, 0.1) + 1.0
+    gain = (lit[:, 0, 0, 0] - lit[:, 0, 1, 1]) / (greys[:, 0, 0, 0] - greys[:, 0, 1, 1])
+    offset = lit[:, 0, 0, 0] - gain * greys[:, 0, 0, 0]
+    for found, middle in ((gain, 1.0), (offset, 0.0)):
+        assert 0.9 < (found - middle).min() * -10 < 1.01 and 0.9 < (found - middle).max() * 10 < 1.01
+    assert relit(torch.ones(50, 1, 2, 2), 0.5).max() == 1.0
+
+    tiny = ("--budget", "1e9", "--device", "cpu", "--output", tmp_path)
+    assert gannext("train", "--data-root", parts, "--recipe", "robust-textures", "--light", "0.1", *tiny).code == 0
+    assert Detector.load(next(tmp_path.rglob("detector.gannext"))).provenance["recipe"]["light"] == 0.1
+    for options, sentence in (
+        (("--recipe", "robust-objects", "--light", "0.1"), "the robust-objects recipe does not train in other light"),
+        (("--light", "0.9"), "from 0 to 0.5"),
+    ):
+        outcome = gannext("train", "--data-root", parts, *options, *tiny)
+        assert outcome.code == 2 and sentence in outcome.err and outcome.err.count("\n") == 1, outcome.err
+    with pytest.raises(InputError, match="light that varies by 2 is too much"):
+        train(parts, light=2.0)
+
+
+def test_a_step_sees_its_images_in_another_light() -> None:
+    recipe = replace(RECIPES["robust-textures"].in_light(0.5), corruptions=(replace(SPOTS, clean=1.0),) * 2)
+    config = recipe.networks("gannext", (32, 32), 1, {})
+    seen: list[torch.Tensor] = []
+    generator = config.build_generator()
+    generator.register_forward_pre_hook(lambda module, images: seen.append(images[0]))
+    judge_losses(recipe, generator, config.build_discriminator(), torch.zeros(16, 1, 32, 32))
+    assert seen[0].unique().numel() > 1 and all(image.unique().numel() == 1 for image in seen[0])
 
 
 def test_the_rate_stays_or_rises_and_falls_and_the_averaged_weights_detect(judged: Path) -> None:

@@ -116,6 +116,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--w-con", "--w_con", type=weight, metavar="W", help="weight of the reconstruction loss (published: 50)"
     )
     training.add_argument("--w-lat", "--w_lat", type=weight, metavar="W", help="weight of the latent loss (published: 1)")
+    training.add_argument(
+        "--light",
+        type=number(float, 0, 0.5),
+        default=0.0,
+        metavar="SHARE",
+        help="train for light that may be brighter or darker by this share, such as 0.1; for robust-textures and robust-parts",
+    )
     training.add_argument("--seed", "--manualseed", type=seed, default=0, metavar="N", help="of all randomness")
     training.add_argument(
         "--precision",
@@ -303,7 +310,8 @@ def dataset_name(args: argparse.Namespace) -> str:
 def with_options(args: argparse.Namespace, recipe: "Recipe") -> "Recipe":
     """The recipe, with what the options change of it."""
     names = ("batch_size", "lr", "beta1", "w_adv", "w_con", "w_lat")
-    return replace(recipe, **{name: getattr(args, name) for name in names if getattr(args, name) is not None})
+    changed = replace(recipe, **{name: getattr(args, name) for name in names if getattr(args, name) is not None})
+    return changed.in_light(args.light)
 
 
 def device_of(args: argparse.Namespace) -> tuple[str, int | list[int]]:

@@ -27,6 +27,7 @@ def train(
     epochs: int | None = None,
     budget: float | None = None,
     batch_size: int | None = None,
+    light: float = 0.0,
     fpr: float = 0.05,
     pixel_fpr: float = 0.01,
     seed: int = 0,
@@ -49,6 +50,8 @@ def train(
         epochs: passes over the training images, instead of the recipe's own length.
         budget: likewise, multiply-accumulates in all, such as 1e12.
         batch_size: images a step, instead of the recipe's own.
+        light: by what share the light may be brighter or darker where images are judged, such as 0.1; for "robust-textures"
+            and "robust-parts".
         fpr: share of normal images that the threshold may call abnormal; `predict` takes another.
         pixel_fpr: share of normal pixels that the threshold of the anomaly maps may.
         seed: of all randomness; torch's global generator is seeded by it.
@@ -86,6 +89,7 @@ def train(
     chosen = (chosen or find_recipe(recipe, "gannext", lambda: kind_of(split.train))).for_images(len(split.train))
     if batch_size is not None:
         chosen = replace(chosen, batch_size=batch_size)
+    chosen = chosen.in_light(light)
     networks = chosen.networks("gannext", config.size, channels, {})
     length, steps = length_of_training(networks, chosen, "", len(split.train), epochs, budget)
     training = TrainConfig(

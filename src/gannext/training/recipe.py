@@ -10,6 +10,8 @@ from gannext.networks import NetworkConfig
 from gannext.runtime import InputError, unknown
 from gannext.training.corruption import SPOTS, THIN, Corruption
 
+MOST_LIGHT = 0.5
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -37,6 +39,7 @@ class Recipe:
         cosine: whether it then falls to nothing, along half a cosine, until the last step.
         windows: sides, the least first, of the windows that larger images are trained on by; none for whole images.
             Each size of them has as many steps.
+        light: of a judge's, how much brighter or darker images are made in training, as `relit` says.
         stretched: whether images that fill little of 0..255 are stretched for the networks, as `find_levels` says.
         averaging: decay of the weights' running average, which is what detects; 0 for the last weights.
         side: a folder's images are looked at in side x side pixels at most, where nobody names a size, so that training and
@@ -65,6 +68,7 @@ class Recipe:
     warm_up: int = 0
     cosine: bool = False
     windows: tuple[int, ...] = ()
+    light: float = 0.0
     stretched: bool = False
     averaging: float = 0.0
     side: int = 0
@@ -86,6 +90,18 @@ class Recipe:
     def for_images(self, count: int) -> "Recipe":
         """The recipe for so many training images: where it counts steps, few images make small batches, and no obstacle."""
         return replace(self, batch_size=min(self.batch_size, count)) if self.steps and count else self
+
+    def in_light(self, light: float) -> "Recipe":
+        """The recipe for light that varies by up to that share, from 0 to 0.5.
+
+        Raises:
+            InputError: it is no judge's, or varies by more.
+        """
+        if not 0.0 <= light <= MOST_LIGHT:
+            raise InputError(f"light that varies by {light:g} is too much to train with: give from 0 to {MOST_LIGHT:g}")
+        if light and self.objective != "judge":
+            raise InputError(f"the {self.name} recipe does not train in other light: leave light out, or take robust-textures")
+        return replace(self, light=light)
 
     def learning_rate(self, step: int, steps: int) -> float:
         """The learning rate of step number `step`, from 0, of so many in all."""

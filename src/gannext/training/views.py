@@ -22,6 +22,14 @@ def view(x: Tensor) -> Tensor:
     return x + torch.randn_like(x) * each(x, 0.0, 0.1)
 
 
+def relit(x: Tensor, light: float) -> Tensor:
+    """Images (N, C, H, W) in [-1, 1], each by up to that share brighter or darker in all, and by that share of half the greys
+    lighter or darker everywhere; without a share they are as they were."""
+    if not light:
+        return x
+    return ((x + 1.0) * each(x, 1.0 - light, 1.0 + light) + each(x, -light, light) - 1.0).clamp(-1.0, 1.0)
+
+
 def turned_copies(x: Tensor) -> tuple[Tensor, Tensor]:
     """Images (N, C, H, W), each turned by one to three quarters in rotation, and by how many, (N,)."""
     y = x.clone()

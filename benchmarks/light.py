@@ -1,0 +1,80 @@
+"""What other light than in training does to the false alarms on surfaces, and what `gannext train --light` does about it.
+
+    python benchmarks/light.py --seeds 0,1,2
+
+The demo's folders and length. Normal and defective test patches are judged as they are, and once more with their greys
+multiplied or shifted, always by the threshold that was set in the light of the training. A row that the table has already is
+not run again.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ablation import trained
+from gannext.cli.demo import BUDGET
+from gannext.data import DataConfig, MemoryImages, Split, load_split
+from gannext.data.textures import TEXTURES, make_textures
+from gannext.detection import Detector
+from gannext.evaluation import measure, scores_of_test
+from gannext.training import RECIPES
+from measuring import Table
+
+SIDE = 64
+LIGHTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "as trained": lambda greys: greys,
+    "1.1 times": lambda greys: 1.1 * greys,
+    "0.9 times": lambda greys: 0.9 * greys,
+    "25 lighter": lambda greys: greys + 25,
+    "25 darker": lambda greys: greys - 25,
+}
+
+
+def measured(detector: Detector, split: Split) -> dict[str, str]:
+    """AUROC, and shares of false alarms and of defects found at the threshold, in each light."""
+    row: dict[str, str] = {}
+    greys = split.test.__getitems__(range(len(split.test))).float()
+    for name, light in LIGHTS.items():
+        test = MemoryImages(light(greys).round().clamp(0, 255).to(torch.uint8))
+        scores = scores_of_test(detector, replace(split, test=test))
+        found = measure(scores, split.labels, detector.calibration.threshold)
+        row |= {name: f"{found.auroc:.4f}", f"{name}, FPR": f"{found.fpr:.3f}", f"{name}, TPR": f"{found.tpr:.3f}"}
+    return row
+
+
+def main() -> None:
+    """Runs what is missing and writes the table after each training."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--textures", default=",".join(TEXTURES))
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--lights", default="0,0.1", help="of the training")
+    parser.add_argument("--output", type=Path, default=Path("results/robust/light.csv"))
+    args = parser.parse_args()
+    table = Table(args.output)
+    for seed in args.seeds.split(","):
+        for texture in args.textures.split(","):
+            with TemporaryDirectory() as folder:
+                make_textures(Path(folder), texture, int(seed))
+                split = load_split(DataConfig(texture, Path(folder), None, (SIDE, SIDE), 1, seed=int(seed)))
+                for light in args.lights.split(","):
+                    key = {"texture": texture, "seed": seed, "light": light}
+                    if not table.find(**key):
+                        recipe = RECIPES["robust-textures"].in_light(float(light))
+                        detector = trained(recipe, split, SIDE, 1, int(seed), BUDGET)
+                        table.add({**key, **measured(detector, split)})
+    print("", f"| texture | --light | {' | '.join(LIGHTS)} |", f"|{'---|' * (2 + len(LIGHTS))}", sep="\n")
+    for texture in args.textures.split(","):
+        for light in args.lights.split(","):
+            rows = [row for row in table.rows if (row["texture"], row["light"]) == (texture, light)]
+            means = [[np.mean([float(row[c]) for row in rows]) for c in (name, f"{name}, FPR")] for name in LIGHTS]
+            print(f"| {texture} | {light} | {' | '.join(f'{auroc:.3f} ({fpr:.2f})' for auroc, fpr in means)} |")
+
+
+if __name__ == "__main__":
+    main()
