@@ -10,6 +10,7 @@ much worse that is found. Large patches have defects of half the size too. A row
 """
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +31,7 @@ from gannext.training import RECIPES
 from gannext.training.corruption import Corruption
 from measuring import Table
 
+DEMO = 64  # pixels of a patch's side
 LARGE = 100  # pixels: a third of the demo's part is no wider
 FULL = RECIPES["robust-textures"]
 SPOTS, THIN = FULL.corruptions
@@ -93,6 +95,16 @@ def development_split(texture: str, seed: int, side: int, folder: Path) -> Split
     with patch.multiple(drawing, **regions, DEFECTS={**drawing.DEFECTS, **small}):
         drawing.make_textures(folder, texture, seed, side=side)
     return load_split(DataConfig(texture, folder, None, (side, side), 1, seed=seed))
+
+
+def demo_splits(textures: str, seeds: str) -> Iterator[tuple[dict[str, str], Split]]:
+    """The demo's data sets of these textures and seeds, names with commas between them, each with its name and its seed."""
+    for seed in seeds.split(","):
+        for texture in textures.split(","):
+            with TemporaryDirectory() as folder:
+                drawing.make_textures(Path(folder), texture, int(seed))
+                split = load_split(DataConfig(texture, Path(folder), None, (DEMO, DEMO), 1, seed=int(seed)))
+                yield {"texture": texture, "seed": seed}, split
 
 
 def half_as_large(painter: drawing.Painter) -> drawing.Painter:

@@ -9,20 +9,18 @@ table has already is not run again.
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
 from ablation import trained
+from ablation_textures import DEMO, demo_splits
 from gannext.cli.demo import BUDGET
-from gannext.data import DataConfig, Images, MemoryImages, load_split
-from gannext.data.textures import make_textures
+from gannext.data import Images, MemoryImages
 from gannext.evaluation import inspect, measure
 from gannext.training import RECIPES
 from measuring import Table
 
-SIDE = 64
 MIDDLE = 128  # a grey that stays as it is
 TRAININGS = {"levels": RECIPES["robust-textures"], "no levels": replace(RECIPES["robust-textures"], stretched=False)}
 
@@ -42,22 +40,18 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("results/ablation/faint.csv"))
     args = parser.parse_args()
     table = Table(args.output)
-    for seed in args.seeds.split(","):
-        for texture in args.textures.split(","):
-            with TemporaryDirectory() as folder:
-                make_textures(Path(folder), texture, int(seed))
-                whole = load_split(DataConfig(texture, Path(folder), None, (SIDE, SIDE), 1, seed=int(seed)))
-                for contrast in args.contrasts.split(","):
-                    train, held_out, test = (faint(x, float(contrast)) for x in (whole.train, whole.held_out, whole.test))
-                    split = replace(whole, train=train, held_out=held_out, test=test)
-                    for name, recipe in TRAININGS.items():
-                        key = {"texture": texture, "seed": seed, "contrast": contrast, "training": name}
-                        if table.find(**key):
-                            continue
-                        found = inspect(trained(recipe, split, SIDE, 1, int(seed), BUDGET), split)
-                        assert found.localisation
-                        auroc = measure(found.scores, split.labels, np.inf).auroc
-                        table.add({**key, "auroc": f"{auroc:.4f}", "pixel_auroc": f"{found.localisation.auroc:.4f}"})
+    for which, whole in demo_splits(args.textures, args.seeds):
+        for contrast in args.contrasts.split(","):
+            train, held_out, test = (faint(x, float(contrast)) for x in (whole.train, whole.held_out, whole.test))
+            split = replace(whole, train=train, held_out=held_out, test=test)
+            for name, recipe in TRAININGS.items():
+                key = {**which, "contrast": contrast, "training": name}
+                if table.find(**key):
+                    continue
+                found = inspect(trained(recipe, split, DEMO, 1, int(which["seed"]), BUDGET), split)
+                assert found.localisation
+                auroc = measure(found.scores, split.labels, np.inf).auroc
+                table.add({**key, "auroc": f"{auroc:.4f}", "pixel_auroc": f"{found.localisation.auroc:.4f}"})
     print("", "| texture | contrast | training | image AUROC | pixel AUROC |", "|---|---|---|---|---|", sep="\n")
     names = ("texture", "contrast", "training")
     for group in dict.fromkeys(tuple(row[name] for name in names) for row in table.rows):

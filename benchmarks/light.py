@@ -11,22 +11,21 @@ import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ablation import trained
+from ablation_textures import DEMO, demo_splits
 from gannext.cli.demo import BUDGET
-from gannext.data import DataConfig, MemoryImages, Split, load_split
-from gannext.data.textures import TEXTURES, make_textures
+from gannext.data import MemoryImages, Split
+from gannext.data.textures import TEXTURES
 from gannext.detection import Detector
 from gannext.evaluation import measure, scores_of_test
 from gannext.training import RECIPES
 from measuring import Table
 
-SIDE = 64
 LIGHTS: dict[str, Callable[[Tensor], Tensor]] = {
     "as trained": lambda greys: greys,
     "1.1 times": lambda greys: 1.1 * greys,
@@ -57,17 +56,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("results/robust/light.csv"))
     args = parser.parse_args()
     table = Table(args.output)
-    for seed in args.seeds.split(","):
-        for texture in args.textures.split(","):
-            with TemporaryDirectory() as folder:
-                make_textures(Path(folder), texture, int(seed))
-                split = load_split(DataConfig(texture, Path(folder), None, (SIDE, SIDE), 1, seed=int(seed)))
-                for light in args.lights.split(","):
-                    key = {"texture": texture, "seed": seed, "light": light}
-                    if not table.find(**key):
-                        recipe = RECIPES["robust-textures"].in_light(float(light))
-                        detector = trained(recipe, split, SIDE, 1, int(seed), BUDGET)
-                        table.add({**key, **measured(detector, split)})
+    for which, split in demo_splits(args.textures, args.seeds):
+        for light in args.lights.split(","):
+            key = {**which, "light": light}
+            if not table.find(**key):
+                recipe = RECIPES["robust-textures"].in_light(float(light))
+                detector = trained(recipe, split, DEMO, 1, int(which["seed"]), BUDGET)
+                table.add({**key, **measured(detector, split)})
     print("", f"| texture | --light | {' | '.join(LIGHTS)} |", f"|{'---|' * (2 + len(LIGHTS))}", sep="\n")
     for texture in args.textures.split(","):
         for light in args.lights.split(","):

@@ -2,51 +2,47 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
-Content = tuple[int, str]  # bytes, and their digest where another file is as long
+Content: TypeAlias = tuple[int, str]
+"""A file's length in bytes, and its digest where another one is as long."""
 
 
-def originals(paths: Sequence[Path]) -> list[Path]:
-    """Those files that are no copy of one before them."""
+def contents(paths: Iterable[Path]) -> dict[Path, Content]:
+    """What tells files apart; those that cannot be read, or hold nothing, are left out. Only files of equal length are read."""
+    lengths = {path: length for path in paths if (length := length_of(path))}
+    alike = Counter(lengths.values())
+    found = {}
+    for path, length in lengths.items():
+        digest = "" if alike[length] == 1 else digest_of(path)
+        if digest is not None:
+            found[path] = length, digest
+    return found
+
+
+def originals(paths: Iterable[Path], content: Mapping[Path, Content]) -> list[Path]:
+    """Those files that are no copy of one before them, given what tells them apart."""
     kept, seen = [], set()
-    for path, content in zip(paths, contents(paths), strict=True):
-        if content is None or content not in seen:
+    for path in paths:
+        if path not in content or content[path] not in seen:
             kept.append(path)
-            seen.add(content)
+            seen.add(content.get(path))
     return kept
 
 
-def new_to(others: Sequence[Path], paths: Sequence[Path]) -> list[Path]:
-    """Those files that are no copy of another one of `others`."""
-    every = contents([*others, *paths])
-    known = set(every[: len(others)]) - {None}
-    return [path for path, content in zip(paths, every[len(others) :], strict=True) if content not in known]
-
-
-def contents(paths: Sequence[Path]) -> list[Content | None]:
-    """What tells the files apart, None where one cannot be read. Only files of equal length are read."""
-    lengths = [length_of(path) for path in paths]
-    shared = {length for length, count in Counter(lengths).items() if count > 1}
-    return [content_of(path, length, shared) for path, length in zip(paths, lengths, strict=True)]
-
-
-def content_of(path: Path, length: int | None, shared: Collection[int | None]) -> Content | None:
-    """A file's length, and its digest if that is shared."""
-    if length is None:
-        return None
-    if length not in shared:
-        return length, ""
+def length_of(path: Path) -> int | None:
+    """A file's length in bytes."""
     try:
-        return length, hashlib.sha256(path.read_bytes()).hexdigest()
+        return path.stat().st_size
     except OSError:
         return None
 
 
-def length_of(path: Path) -> int | None:
-    """A file's length in bytes; None where there is none, or nothing in it."""
+def digest_of(path: Path) -> str | None:
+    """What tells a file from others of its length."""
     try:
-        return path.stat().st_size or None
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return None

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gannext.data.copies import new_to, originals
+from gannext.data.copies import contents, originals
 from gannext.data.datasets import DATASETS
 from gannext.data.folders import ImageFolder, check_is_folder, scan_folder, subfolders
 from gannext.data.images import Cache, Images, from_arrays, read_files
@@ -322,10 +322,13 @@ def _without_copies(folder: ImageFolder) -> tuple[ImageFolder, list[str]]:
 
     What calibrates must be new to the networks, or the threshold is too low. What is tested is left as it is.
     """
-    train = folder.train if folder.validation else originals(folder.train)  # of which some will be held out
-    validation = new_to(train, folder.validation)
+    content = contents([*folder.train, *folder.validation, *folder.test]) if folder.train else {}
+    train = folder.train if folder.validation else originals(folder.train, content)  # of which some will be held out
+    trained = {content[path] for path in train if path in content}
+    validation = [path for path in folder.validation if content.get(path) not in trained]
     copies = len(folder.train) + len(folder.validation) - len(train) - len(validation)
-    seen_before = len(folder.test) - len(new_to([*train, *validation], folder.test))
+    known = trained | {content[path] for path in validation if path in content}
+    seen_before = sum(content.get(path) in known for path in folder.test)
     remarks = []
     if copies:
         remarks.append(f"{copies} of the normal images are copies of others to train on, and are left out")

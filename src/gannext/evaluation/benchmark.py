@@ -29,6 +29,7 @@ from gannext.networks import MODELS, measure_cost
 from gannext.runtime import InputError, as_option, unknown
 from gannext.training import (
     LAST,
+    RECIPES,
     Interrupted,
     TrainConfig,
     check_recipe,
@@ -40,7 +41,6 @@ from gannext.training import (
 )
 
 DEFAULT_RECIPE = "published"
-LARGEST = 128  # a folder's images have at most so many pixels as a square of this side, where nobody says otherwise
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Settings:
         """Height and width of a cell's images, the same for all models."""
         if self.image_size:
             return self.image_size
-        return own_size(self.folders[abnormal_class]) if self.folders else DataConfig.size
+        return folder_size(self.folders[abnormal_class]) if self.folders else DataConfig.size
 
     def options(self, *but: str) -> list[str]:
         """The options of the command line that say the same, but for protocols, device, and those named."""
@@ -131,10 +131,10 @@ class Cell:
 
 
 @cache
-def own_size(folder: Path) -> tuple[int, int]:
-    """Height and width that an image folder's pictures are best looked at in; the least where it has none to train on."""
+def folder_size(folder: Path) -> tuple[int, int]:
+    """Height and width that surfaces in an image folder are looked at in; the least where it has nothing to train on."""
     try:
-        return size_for_folder(DataConfig(root=folder), LARGEST)
+        return size_for_folder(DataConfig(root=folder), RECIPES["robust-textures"].side)
     except InputError:  # which the cell's row will say
         return DataConfig.size
 

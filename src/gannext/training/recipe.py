@@ -7,10 +7,8 @@ from typing import Any
 
 from gannext.detection import JudgeScoring, Neighbours, Scoring, ScoringPlan
 from gannext.networks import NetworkConfig
-from gannext.runtime import InputError, unknown
+from gannext.runtime import MOST_LIGHT, InputError, unknown
 from gannext.training.corruption import SPOTS, THIN, Corruption
-
-MOST_LIGHT = 0.5
 
 
 @dataclass(frozen=True)
