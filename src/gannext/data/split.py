@@ -331,9 +331,9 @@ def _without_copies(folder: ImageFolder) -> tuple[ImageFolder, list[str]]:
     seen_before = sum(content.get(path) in known for path in folder.test)
     remarks = []
     if copies:
-        remarks.append(f"{copies} of the normal images are copies of others to train on, and are left out")
+        remarks.append(f"normal images left out, as copies of others to train on: {copies}")
     if seen_before:
-        remarks.append(f"{seen_before} of the test images are copies of what trains or calibrates: the accuracy flatters")
+        remarks.append(f"test images that are copies of what trains or calibrates, so that the accuracy flatters: {seen_before}")
     return replace(folder, train=train, validation=validation), remarks
 
 
