@@ -333,7 +333,9 @@ def _without_copies(folder: ImageFolder) -> tuple[ImageFolder, list[str]]:
     if copies:
         remarks.append(f"normal images left out, as copies of others to train on: {copies}")
     if seen_before:
-        remarks.append(f"test images that are copies of what trains or calibrates, so that the accuracy flatters: {seen_before}")
+        remarks.append(
+            f"test images that are copies of what trains or calibrates, so that the accuracy flatters: {seen_before}"
+        )
     return replace(folder, train=train, validation=validation), remarks
 
 
