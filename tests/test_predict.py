@@ -55,6 +55,9 @@ def test_no_name_of_a_file_loses_the_results(detector_file: Path, tmp_path: Path
     (tmp_path / "new" / "link.png").symlink_to("nowhere.png")
     done = shell("bash", "-o", "pipefail", "-c", f"{command} | true")
     assert done.returncode == 1 and "2 of 5 images could not be judged" in done.stderr  # though nobody read on
+    picture(1).save(tmp_path / "two\nlines\x1b[2J.png")
+    lines = shell("bash", "-c", f"{command} '{tmp_path}/two\nlines\x1b[2J.png' | tail -n 2").stdout.splitlines()
+    assert [line.split()[-1] for line in lines] == ["normal", "normal"] and "two\\nlines\\x1b[2J.png" in lines[1]
 
 
 def test_places_that_cannot_be_written_are_refused_before_anything_is_judged(

@@ -63,15 +63,21 @@ def picture_name(position: int, image: str) -> str:
     return f"{position:05d}_{Path(image).stem[:LONGEST_STEM]}"
 
 
+def on_one_line(name: str) -> str:
+    """A file's name with whatever moves a terminal's cursor, or has no form there, written as Python writes it."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+
+
 def as_table(predictions: Sequence[Prediction]) -> str:
-    """A table for the terminal, the widest image name deciding the first column."""
-    width = max([len("image"), *(len(p.image) for p in predictions)])
+    """A table for the terminal, a line for each image, the widest name deciding the first column."""
+    names = [on_one_line(p.image) for p in predictions]
+    width = max([len("image"), *map(len, names)])
     lines = [f"{'image':<{width}}  {'score':>10}  {'p-value':>8}  verdict"]
-    for p in predictions:
+    for name, p in zip(names, predictions, strict=True):
         if p.score is None or p.p_value is None:
-            lines.append(f"{p.image:<{width}}  {'-':>10}  {'-':>8}  error: {p.error}")
+            lines.append(f"{name:<{width}}  {'-':>10}  {'-':>8}  error: {p.error}")
         else:
-            lines.append(f"{p.image:<{width}}  {p.score:>10.6f}  {p.p_value:>8.4f}  {p.verdict}")
+            lines.append(f"{name:<{width}}  {p.score:>10.6f}  {p.p_value:>8.4f}  {p.verdict}")
     return "\n".join(lines)
 
 
