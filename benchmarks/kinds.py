@@ -2,8 +2,8 @@
 
     python benchmarks/kinds.py
 
-Digits and clothes, each class left out in turn, cuttings of ordinary photographs, and surfaces in even light and in light from
-one side, another one in each image. Parts are in parts.py.
+Digits and clothes, each class left out in turn, cuttings of photographs, and surfaces in even light and in light from one side,
+another one in each image. Parts are in parts.py.
 """
 
 import argparse
@@ -19,14 +19,14 @@ from skimage import color, data
 from gannext.data import DATASETS, DataConfig, Images, MemoryImages, load_split
 from gannext.data import textures as drawing
 from gannext.training import kind_of
-from gannext.training.kind import layout_share, likeness, thumbnails
+from gannext.training.kind import agreement, layout_share, likeness, thumbnails
 from measuring import Table
 
 Pixels = NDArray[np.float64]
 SIDE = 64
 COUNT = 200
 SLOPES = (0.0, 0.1, 0.5)  # how much lighter or darker the border is than the middle, at most
-PHOTOGRAPHS = ("astronaut", "camera", "chelsea", "coffee", "moon", "rocket")
+PHOTOGRAPHS = ("astronaut", "camera", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "moon", "rocket")
 CUTTING = 96  # pixels of a photograph
 
 
@@ -82,8 +82,9 @@ def main() -> None:
     table = Table(args.output)
     for name, images in sets():
         x = thumbnails(images)
-        measured = {"layout": f"{layout_share(x):.3f}", "likeness": f"{likeness(x):.3f}", "chosen": kind_of(images)}
-        table.add({"images": name, **measured})
+        measured = {"layout": layout_share(x), "agreement": agreement(x), "likeness": likeness(x)}
+        row = {column: f"{value:.3f}" for column, value in measured.items()}
+        table.add({"images": name, **row, "chosen": kind_of(images)})
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from gannext.data import DataConfig, load_split
 from gannext.data import textures as drawing
 from gannext.evaluation import inspect, measure
 from gannext.training import RECIPES, kind_of
-from gannext.training.kind import layout_share, likeness, thumbnails
+from gannext.training.kind import agreement, layout_share, likeness, thumbnails
 from measuring import Table
 
 Pixels = NDArray[np.float64]
@@ -140,7 +140,9 @@ def measured(root: Path, side: int, seed: int) -> Iterator[tuple[str, str]]:
     """What normal images show, and what two robust recipes make of the rest, in their own numbers of steps."""
     split = load_split(DataConfig("parts", root, size=(side, side), channels=1, seed=seed))
     x, kinds = thumbnails(split.train), np.array(split.kinds)
-    yield from (("layout", f"{layout_share(x):.3f}"), ("likeness", f"{likeness(x):.3f}"), ("chosen", kind_of(split.train)))
+    for look in (layout_share, agreement, likeness):
+        yield look.__name__.removesuffix("_share"), f"{look(x):.3f}"
+    yield "chosen", kind_of(split.train)
     small = np.char.startswith(kinds, SMALL)
     for kind in compared(side):
         detector = trained(RECIPES[f"robust-{kind}"], split, side, 1, seed)

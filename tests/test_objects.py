@@ -11,6 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 from sklearn.neighbors import NearestNeighbors
 
 import gannext
@@ -25,9 +27,10 @@ from gannext.detection.memory import RIDGE, distances, side_by_side, whitening
 from gannext.networks import PROJECTED, NetworkConfig, layout, turned
 from gannext.training import RECIPES, kind_of
 from gannext.training.contrast import TEMPERATURE, contrastive_loss
-from gannext.training.kind import LEAST_SHARE, layout_share, likeness, thumbnails
+from gannext.training.kind import LEAST_AGREEMENT, LEAST_SHARE, ONE_KIND, agreement, layout_share, likeness, thumbnails
 from gannext.training.objective import describer_losses
 from gannext.training.views import jittered, turned_copies, view
+from test_data import write_cifar10
 
 OBJECTS = RECIPES["robust-objects"]
 QUICK = ("--budget", "3e10", "--channels", "1", "--device", "cpu")
@@ -197,7 +200,49 @@ def test_objects_and_textures_are_told_apart_by_normal_images_alone() -> None:
     angles = torch.from_numpy(rng.uniform(0, 2 * np.pi, (40, 1, 1, 1))).float()
     from_one_side = 128 + 12 * (rows * angles.sin() + columns * angles.cos()) + 0.1 * (noise.float() - 128)
     assert kind_of(MemoryImages(from_one_side.to(torch.uint8))) == "textures"
+    bordered = MemoryImages((from_one_side + 15 * (columns > 0.7)).to(torch.uint8))  # the same in every image
+    assert agreement(thumbnails(bordered)) > LEAST_AGREEMENT and kind_of(bordered) == "textures"
     assert kind_of(load_split(DataConfig("digits", channels=1)).train) == "objects"
+
+
+def cuttings(count: int) -> NDArray[np.uint8]:
+    """Patches (N, 64, 64) from anywhere in one great surface of soft blotches, whose layout differs from patch to patch."""
+    rng = np.random.default_rng(0)
+    whole = gaussian_filter(rng.normal(size=(600, 600)), 8, mode="wrap")
+    grey = np.clip(128 + 50 * whole / whole.std() + rng.normal(0, 3, whole.shape), 0, 255).astype(np.uint8)
+    return np.stack([grey[row : row + 64, column : column + 64] for row, column in rng.integers(0, 536, (count, 2))])
+
+
+def test_what_goes_on_beyond_the_image_is_a_surface_however_its_layout_differs(gannext: Command, tmp_path: Path) -> None:
+    patches = cuttings(100)
+    images = MemoryImages(torch.from_numpy(patches)[:, None])
+    assert layout_share(thumbnails(images)) > 1.5 * LEAST_SHARE and abs(agreement(thumbnails(images))) < LEAST_AGREEMENT / 2
+    rows, columns = np.mgrid[-1:1:64j, -1:1:64j]
+    darker_corners = patches * (1 - 0.3 * (rows**2 + columns**2))
+    assert kind_of(MemoryImages(torch.from_numpy(darker_corners.astype(np.uint8))[:, None])) == "textures"
+    places = np.random.default_rng(0).integers(0, 12, (100, 2, 1, 1))
+    dots = 200 * ((np.arange(64)[:, None] + places[:, 0]) % 12 < 5) * ((np.arange(64) + places[:, 1]) % 12 < 5)
+    perforated = MemoryImages(torch.from_numpy(dots.astype(np.uint8))[:, None])
+    assert likeness(thumbnails(perforated)) > ONE_KIND and kind_of(perforated) == "textures"
+    for number, patch in enumerate(patches):
+        place = tmp_path / "scans" / "train" / "good" / f"{number:03d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(patch).save(place)
+    outcome = gannext("train", "--data-root", tmp_path / "scans", "--budget", "1e9", "--device", "cpu", "--output", tmp_path)
+    assert outcome.code == 0 and "by the robust-textures recipe" in outcome.out
+    assert "seem to show a surface; looked for: spots and scratches" in outcome.out
+    assert "For another kind of thing, pass --recipe robust-objects" in outcome.out
+
+
+def test_where_a_class_is_left_out_another_kind_of_thing_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Though images of a single grey each, as this copy of CIFAR10 has them, show no layout."""
+    write_cifar10(tmp_path / "data", monkeypatch)
+    options = ["--dataset", "cifar10", "--data-root", tmp_path / "data", "--budget", "1e9", "--device", "cpu"]
+    assert main([str(a) for a in ["train", *options, "--output", tmp_path]]) == 0
+    out = capsys.readouterr().out
+    assert "by the robust-objects recipe" in out and "seem to show" not in out
 
 
 @pytest.mark.parametrize("size", [(64, 64), (48, 96)], ids=str)
@@ -217,7 +262,7 @@ def test_one_kind_of_part_at_any_angle_is_no_set_of_objects(size: tuple[int, int
     as_images = [MemoryImages(torch.from_numpy(np.clip(a, 0, 255).astype(np.uint8))[:, None]) for a in (turned, mixed)]
     assert min(layout_share(thumbnails(images)) for images in as_images) > LEAST_SHARE
     assert [kind_of(images) for images in as_images] == ["parts", "objects"]
-    assert likeness(thumbnails(as_images[0])) > 0.8  # turned in pixels, whatever the image's shape
+    assert likeness(thumbnails(as_images[0])) > 0.6  # turned in pixels, whatever the image's shape
 
 
 def test_distances_are_euclidean() -> None:

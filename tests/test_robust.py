@@ -109,10 +109,12 @@ def test_light_that_varies_is_trained_for_on_request(gannext: Command, parts: Pa
     assert Detector.load(next(tmp_path.rglob("detector.gannext"))).provenance["recipe"]["light"] == 0.1
     for options, sentence in (
         (("--recipe", "robust-objects", "--light", "0.1"), "the robust-objects recipe does not train in other light"),
+        (("--dataset", "digits", "--light", "0.1"), "the robust-objects recipe does not train in other light"),
         (("--light", "0.9"), "from 0 to 0.5"),
     ):
         outcome = gannext("train", "--data-root", parts, *options, *tiny)
         assert outcome.code == 2 and sentence in outcome.err and outcome.err.count("\n") == 1, outcome.err
+        assert "Data: " not in outcome.out  # refused before they are read
     with pytest.raises(InputError, match="light that varies by 2 is too much"):
         train(parts, light=2.0)
 

@@ -11,7 +11,22 @@ if TYPE_CHECKING:
     from gannext.data import Images, Split
     from gannext.detection import Detector
 
+THINGS, DEFECTS = "another kind of thing", "spots and scratches"
+CHOICES = {
+    "robust-objects": ("several kinds of thing", THINGS, DEFECTS, "robust-textures"),
+    "robust-parts": ("one kind of part", DEFECTS, THINGS, "robust-objects"),
+    "robust-textures": ("a surface", DEFECTS, THINGS, "robust-objects"),
+}
+"""By the recipe that was chosen for a folder: what its images seem to show, what that recipe looks for, what it does not, and
+which one does."""
+
 LARGE = 2  # images of more than so many times the side that they are resized to lose what one may look for
+
+
+def report_choice(recipe: str) -> None:
+    """Says why this recipe was chosen for a folder, and what to do where that is not what the user is after."""
+    shown, looked_for, not_looked_for, other = CHOICES[recipe]
+    show(f"They seem to show {shown}; looked for: {looked_for}. For {not_looked_for}, pass --recipe {other}.")
 
 
 def warn_of_shrinking(images: "Images", size: tuple[int, int]) -> None:

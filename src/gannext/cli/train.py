@@ -27,7 +27,7 @@ from gannext.cli.options import (
     warn,
     weight,
 )
-from gannext.cli.outcome import report_result, report_split, save_examples, warn_of_shrinking
+from gannext.cli.outcome import report_choice, report_result, report_split, save_examples, warn_of_shrinking
 from gannext.cli.runs import LAST_RUN, RUN_OF_OTHER_RANKS, as_yaml, find_run, make_folder, new_run, resumed_arguments
 from gannext.runtime import BITS, MOST_LIGHT, SIDES, InputError, write_text
 
@@ -267,10 +267,12 @@ def run(args: Options) -> int:
 def load(args: Options, tiling: "Tiling | None") -> "tuple[Split, Recipe]":
     """The images, and the recipe for them; `args` then says which, and in what size the images are, for who goes on with it."""
     from gannext.data import DATASETS, DataConfig, load_split
-    from gannext.training import choose_for_folder, find_recipe, kind_of
+    from gannext.training import RECIPES, choose_for_folder, find_recipe, kind_of_split
 
     likely = find_recipe(args.recipe, args.model, lambda: "objects")
     network_config(args, likely.networks)  # options that cannot be are better refused before the data are read
+    if args.recipe in RECIPES or args.dataset in DATASETS:  # where it is not only likely
+        with_options(args, likely)
     if args.bits and args.dataset in DATASETS:
         raise InputError(f"the images of {args.dataset} have no 16-bit greys: leave --bits out")
     if tiling and args.protocol == "published":
@@ -289,7 +291,9 @@ def load(args: Options, tiling: "Tiling | None") -> "tuple[Split, Recipe]":
     report_split(args.dataset, split)
     if chosen:
         warn_of_shrinking(split.train, data.size)
-    recipe = chosen or find_recipe(args.recipe, args.model, lambda: kind_of(split.train))
+    recipe = chosen or find_recipe(args.recipe, args.model, lambda: kind_of_split(split))
+    if args.dataset not in DATASETS and recipe.name not in (args.recipe, "published"):
+        report_choice(recipe.name)
     args.recipe = recipe.name
     return split, with_options(args, recipe.for_images(len(split.train)))
 

@@ -10,7 +10,7 @@ and the defects are drawn into test patches with their exact masks, in MVTec's l
 Outside its mask a defective patch is the photograph, bit by bit.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -69,18 +69,41 @@ def make_textures(
         good: normal patches to test on.
         each: test patches of each kind of defect.
     """
-    whole = photograph(texture)
     foreign = [photograph(name) for name in TEXTURES if name != texture]
-    tested = _part(whole, TEST)
-    name = TEXTURES.index(texture)
+    counts = {"train": train, "validation": validation, "good": good, "each": each}
+    make_surface(root, photograph(texture), foreign, DEFECTS, (seed, TEXTURES.index(texture)), side=side, **counts)
 
+
+def make_surface(
+    root: Path,
+    whole: Patch,
+    foreign: Sequence[Patch],
+    defects: Mapping[str, Painter],
+    seed: tuple[int, ...],
+    *,
+    side: int = 64,
+    train: int = 400,
+    validation: int = 100,
+    good: int = 100,
+    each: int = 40,
+) -> None:
+    """As `make_textures`, of any surface.
+
+    Args:
+        whole: greys 0..255 (H, W).
+        foreign: other surfaces, of which pieces lie on this one, (H, W) each.
+        defects: by name.
+        seed: chooses places and defects.
+        root, side, train, validation, good, each: as of `make_textures`.
+    """
+    tested = _part(whole, TEST)
     normal = (("train", TRAIN, train), ("validation", VALIDATION, validation), ("test", TEST, good))
     for index, (folder, region, count) in enumerate(normal):
-        rng = np.random.default_rng((seed, name, index))
+        rng = np.random.default_rng((*seed, index))
         for number in range(count):
             _save(_cut(_part(whole, region), side, rng), root / folder / "good" / f"{number:03d}.png")
-    for index, (kind, painter) in enumerate(DEFECTS.items(), start=len(normal)):
-        rng = np.random.default_rng((seed, name, index))
+    for index, (kind, painter) in enumerate(defects.items(), start=len(normal)):
+        rng = np.random.default_rng((*seed, index))
         for number in range(each):
             patch, mask = _damage(tested, foreign[number % len(foreign)], side, painter, rng)
             _save(patch, root / "test" / kind / f"{number:03d}.png")

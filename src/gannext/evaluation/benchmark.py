@@ -35,7 +35,7 @@ from gannext.training import (
     check_recipe,
     find_recipe,
     fit,
-    kind_of,
+    kind_of_split,
     length_of_training,
     size_for_folder,
 )
@@ -295,7 +295,7 @@ def run_gan(settings: Settings, cell: Cell, run: Path) -> Row:
 def train_config(settings: Settings, cell: Cell, split: Split) -> TrainConfig:
     """The training of a GAN's cell."""
     changes = {name: getattr(settings, name) for name in ("batch_size", "lr") if getattr(settings, name) is not None}
-    recipe = find_recipe(cell.recipe, cell.name, lambda: kind_of(split.train)).for_images(len(split.train))
+    recipe = find_recipe(cell.recipe, cell.name, lambda: kind_of_split(split)).for_images(len(split.train))
     recipe = replace(recipe, **changes)
     options = {} if settings.dim is None else {"dim": settings.dim}
     networks = recipe.networks(cell.name, settings.size_of(cell.abnormal_class), settings.channels, options)

@@ -1,7 +1,7 @@
 """Training: recipes, the objective, and `fit`, which makes a Detector; `train` does so in one call."""
 
 from gannext.training.callbacks import LAST, Interrupted, reconstruction_grid
-from gannext.training.choice import choose_for_folder, size_for_folder
+from gannext.training.choice import choose_for_folder, kind_of_split, size_for_folder
 from gannext.training.cost import length_of_training, training_macs
 from gannext.training.fit import TrainConfig, check_training, device_count, fit
 from gannext.training.from_images import train
@@ -24,6 +24,7 @@ __all__ = [
     "find_recipe",
     "fit",
     "kind_of",
+    "kind_of_split",
     "length_of_training",
     "reconstruction_grid",
     "size_for_folder",

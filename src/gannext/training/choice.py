@@ -4,10 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gannext.data import DataConfig, Images, normal_files, read_files
+from gannext.data import DataConfig, Images, Split, normal_files, read_files
 from gannext.runtime import BITS, evenly, find_bits, fitting_size, image_size
 from gannext.training.kind import LOOKED_AT, THUMBNAIL, kind_of
 from gannext.training.recipe import Recipe, find_recipe
+
+
+def kind_of_split(split: Split) -> str:
+    """As `kind_of` says of the images to train on; but "objects" where a class was left out of them, since what shall be found
+    is another kind of thing then."""
+    return "objects" if split.abnormal_class is not None else kind_of(split.train)
 
 
 def choose_for_folder(config: DataConfig, name: str, model: str) -> tuple[Recipe, DataConfig]:

@@ -10,10 +10,10 @@ from warnings import warn
 from gannext.data import DataConfig, Images, Split, from_pixels, load_split, name_of, split_normal
 from gannext.detection import Detector
 from gannext.runtime import BATCH_SIZE, BITS, InputError, OneImage, check_side, evenly, own_size, prepare, spread
-from gannext.training.choice import choose, choose_for_folder
+from gannext.training.choice import choose, choose_for_folder, kind_of_split
 from gannext.training.cost import length_of_training
 from gannext.training.fit import TrainConfig, fit
-from gannext.training.kind import LOOKED_AT, kind_of
+from gannext.training.kind import LOOKED_AT
 from gannext.training.recipe import Recipe, find_recipe
 
 
@@ -86,7 +86,7 @@ def train(
         warn(f"images left out: {len(split.unreadable)}, the first of them as {split.unreadable[0]}", stacklevel=2)
     for sentence in split.remarks:
         warn(sentence, stacklevel=2)
-    chosen = (chosen or find_recipe(recipe, "gannext", lambda: kind_of(split.train))).for_images(len(split.train))
+    chosen = (chosen or find_recipe(recipe, "gannext", lambda: kind_of_split(split))).for_images(len(split.train))
     if batch_size is not None:
         chosen = replace(chosen, batch_size=batch_size)
     chosen = chosen.in_light(light)
