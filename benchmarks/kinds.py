@@ -3,11 +3,11 @@
     python benchmarks/kinds.py
 
 Digits and clothes, each class left out in turn, cuttings of photographs, and surfaces in even light and in light from one side,
-another one in each image. Parts are in parts.py.
+another one in each image; the last two also as lenses show them that make the corners dark. Parts are in parts.py.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ Pixels = NDArray[np.float64]
 SIDE = 64
 COUNT = 200
 SLOPES = (0.0, 0.1, 0.5)  # how much lighter or darker the border is than the middle, at most
+FALL = 0.3  # how much darker the corners are than the middle, in every image
 PHOTOGRAPHS = ("astronaut", "camera", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "moon", "rocket")
 CUTTING = 96  # pixels of a photograph
 
@@ -39,11 +40,14 @@ def sets() -> Iterator[tuple[str, Images]]:
     for name in PHOTOGRAPHS:
         whole = np.asarray(getattr(data, name)())
         grey = whole.astype(float) if whole.ndim == 2 else color.rgb2gray(whole) * 255
-        yield f"cuttings of {name}", as_images(cut(grey, CUTTING, rng) for _ in range(COUNT))
+        cuttings = [cut(grey, CUTTING, rng) for _ in range(COUNT)]
+        yield f"cuttings of {name}", as_images(cuttings)
+        yield f"cuttings of {name}, corners darker by {FALL:g}", as_images(with_dark_corners(cuttings))
     for name in (*drawing.TEXTURES, "brushed metal"):
         for slope in SLOPES:
-            lit = (light(slope, rng) * surface(name, rng) for _ in range(COUNT))
+            lit = [light(slope, rng) * surface(name, rng) for _ in range(COUNT)]
             yield f"{name}, light that slopes by up to {slope:g}", as_images(lit)
+        yield f"{name}, light that slopes by up to {slope:g}, corners darker by {FALL:g}", as_images(with_dark_corners(lit))
 
 
 def surface(name: str, rng: np.random.Generator) -> Pixels:
@@ -67,9 +71,16 @@ def light(slope: float, rng: np.random.Generator) -> Pixels:
     return 1 + slope * rng.uniform(0, 1) * (rows * np.sin(angle) + columns * np.cos(angle))
 
 
-def as_images(pixels: Iterator[Pixels]) -> Images:
+def with_dark_corners(pixels: Sequence[Pixels]) -> list[Pixels]:
+    """The same, as a lens shows them whose light falls with the square of the distance from the middle."""
+    side = pixels[0].shape[0]
+    rows, columns = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    return [one * (1 - FALL * (rows**2 + columns**2) / 2) for one in pixels]
+
+
+def as_images(pixels: Sequence[Pixels]) -> Images:
     """Greys 0..255 as images to train on."""
-    every = np.clip(np.rint(np.stack(list(pixels))), 0, 255).astype(np.uint8)
+    every = np.clip(np.rint(np.stack(pixels)), 0, 255).astype(np.uint8)
     return MemoryImages(torch.from_numpy(every)[:, None])
 
 

@@ -29,7 +29,7 @@ from gannext.training.module import running_average
 from gannext.training.objective import judge_losses, thinness
 from gannext.training.regions import SHAPES
 from gannext.training.threads import at_once, threads_for_pieces
-from gannext.training.views import relit
+from gannext.training.views import refocused, relit
 from gannext.training.windows import windows
 from test_maps import spotted
 
@@ -93,7 +93,7 @@ def test_levels_follow_the_widest_channel_and_outlying_pixels_do_not_count() -> 
     assert find_levels(MemoryImages(torch.from_numpy(level))) == 3 * ((-1, 15),)
 
 
-def test_light_that_varies_is_trained_for_on_request(gannext: Command, parts: Path, tmp_path: Path) -> None:
+def test_light_and_focus_that_vary_are_trained_for_on_request(gannext: Command, parts: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     x = torch.rand(400, 1, 2, 2) - 0.5
     assert relit(x, 0.0) is x
@@ -105,28 +105,48 @@ def test_light_that_varies_is_trained_for_on_request(gannext: Command, parts: Pa
     assert relit(torch.ones(50, 1, 2, 2), 0.5).max() == 1.0
 
     tiny = ("--budget", "1e9", "--device", "cpu", "--output", tmp_path)
-    assert gannext("train", "--data-root", parts, "--recipe", "robust-textures", "--light", "0.1", *tiny).code == 0
-    assert Detector.load(next(tmp_path.rglob("detector.gannext"))).provenance["recipe"]["light"] == 0.1
+    varying = ("--recipe", "robust-textures", "--light", "0.1", "--focus", "0.7")
+    assert gannext("train", "--data-root", parts, *varying, *tiny).code == 0
+    recipe = Detector.load(next(tmp_path.rglob("detector.gannext"))).provenance["recipe"]
+    assert (recipe["light"], recipe["focus"]) == (0.1, 0.7)
     for options, sentence in (
         (("--recipe", "robust-objects", "--light", "0.1"), "the robust-objects recipe does not train in other light"),
         (("--dataset", "digits", "--light", "0.1"), "the robust-objects recipe does not train in other light"),
+        (("--recipe", "robust-objects", "--focus", "0.7"), "does not train in other focus: leave focus out"),
         (("--light", "0.9"), "from 0 to 0.5"),
+        (("--focus", "3"), "from 0 to 2"),
     ):
         outcome = gannext("train", "--data-root", parts, *options, *tiny)
         assert outcome.code == 2 and sentence in outcome.err and outcome.err.count("\n") == 1, outcome.err
         assert "Data: " not in outcome.out  # refused before they are read
     with pytest.raises(InputError, match="light that varies by 2 is too much"):
         train(parts, light=2.0)
+    with pytest.raises(InputError, match="focus that varies by 3 is too much"):
+        train(parts, focus=3.0)
 
 
-def test_a_step_sees_its_images_in_another_light() -> None:
-    recipe = replace(RECIPES["robust-textures"].in_light(0.5), corruptions=(replace(SPOTS, clean=1.0),) * 2)
+def test_each_image_is_blurred_in_a_proportion_of_its_own() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(400, 1, 16, 16)
+    assert refocused(x, 0.0) is x
+    difference, most = refocused(x, 0.7) - x, gaussian_blur(x, 0.7) - x
+    shares = (difference * most).sum((1, 2, 3)) / most.square().sum((1, 2, 3))
+    assert torch.allclose(difference, shares.view(-1, 1, 1, 1) * most, atol=1e-5)
+    assert 0.0 <= shares.min() < 0.05 and 0.95 < shares.max() <= 1.0
+
+
+def test_a_step_sees_its_images_in_another_light_and_focus() -> None:
+    recipe = replace(RECIPES["robust-textures"].varied(0.5, 0.7), corruptions=(replace(SPOTS, clean=1.0),) * 2)
     config = recipe.networks("gannext", (32, 32), 1, {})
     seen: list[torch.Tensor] = []
     generator = config.build_generator()
     generator.register_forward_pre_hook(lambda module, images: seen.append(images[0]))
-    judge_losses(recipe, generator, config.build_discriminator(), torch.zeros(16, 1, 32, 32))
-    assert seen[0].unique().numel() > 1 and all(image.unique().numel() == 1 for image in seen[0])
+    dotted = torch.zeros(16, 1, 32, 32)
+    dotted[..., 16, 16] = 0.1
+    judge_losses(recipe, generator, config.build_discriminator(), dotted)
+    around, beside = seen[0][:, 0, 0, 0], seen[0][:, 0, 16, 15]
+    assert around.unique().numel() > 1 and (seen[0][:, 0, :8] - around.view(-1, 1, 1)).abs().max() < 1e-5
+    assert bool((beside > around + 1e-4).any())
 
 
 def test_the_rate_stays_or_rises_and_falls_and_the_averaged_weights_detect(judged: Path) -> None:

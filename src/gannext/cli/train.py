@@ -29,7 +29,7 @@ from gannext.cli.options import (
 )
 from gannext.cli.outcome import report_choice, report_result, report_split, save_examples, warn_of_shrinking
 from gannext.cli.runs import LAST_RUN, RUN_OF_OTHER_RANKS, as_yaml, find_run, make_folder, new_run, resumed_arguments
-from gannext.runtime import BITS, MOST_LIGHT, SIDES, InputError, write_text
+from gannext.runtime import BITS, MOST_FOCUS, MOST_LIGHT, SIDES, InputError, write_text
 
 if TYPE_CHECKING:
     from gannext.data import Split
@@ -120,6 +120,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         metavar="SHARE",
         help="train for light that may be brighter or darker by this share, such as 0.1; for robust-textures and robust-parts",
+    )
+    training.add_argument(
+        "--focus",
+        type=number(float, 0, MOST_FOCUS),
+        default=0.0,
+        metavar="PIXELS",
+        help="train for a focus that may be softer, by a Gaussian of up to this standard deviation, such as 0.7; likewise",
     )
     training.add_argument("--seed", "--manualseed", type=seed, default=0, metavar="N", help="of all randomness")
     training.add_argument(
@@ -313,7 +320,7 @@ def with_options(args: argparse.Namespace, recipe: "Recipe") -> "Recipe":
     """The recipe, with what the options change of it."""
     names = ("batch_size", "lr", "beta1", "w_adv", "w_con", "w_lat")
     changed = replace(recipe, **{name: getattr(args, name) for name in names if getattr(args, name) is not None})
-    return changed.in_light(args.light)
+    return changed.varied(args.light, args.focus)
 
 
 def device_of(args: argparse.Namespace) -> tuple[str, int | list[int]]:

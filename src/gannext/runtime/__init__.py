@@ -23,7 +23,16 @@ from gannext.runtime.images import (
     upright,
 )
 from gannext.runtime.inputs import OneImage, own_size, prepare, spread
-from gannext.runtime.options import MOST_LIGHT, PRECISIONS, SIDES, as_duration, as_option, check_side, fitting_size
+from gannext.runtime.options import (
+    MOST_FOCUS,
+    MOST_LIGHT,
+    PRECISIONS,
+    SIDES,
+    as_duration,
+    as_option,
+    check_side,
+    fitting_size,
+)
 from gannext.runtime.pixels import BINS, LEAST_RATE, MOST_RATE, PixelCalibration, count
 from gannext.runtime.predictor import BATCH_SIZE, Predictor, View
 from gannext.runtime.results import Prediction, as_csv, as_json, as_table, picture_name
@@ -52,6 +61,7 @@ __all__ = [
     "KEY",
     "LEAST_RATE",
     "MAP",
+    "MOST_FOCUS",
     "MOST_LIGHT",
     "MOST_RATE",
     "PRECISIONS",

@@ -10,6 +10,7 @@ from gannext.runtime.errors import InputError
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")  # of exported files
 SIDES = (32, 1024)  # of the images that networks work at, in pixels
 MOST_LIGHT = 0.5  # share by which a training makes images brighter or darker
+MOST_FOCUS = 2.0  # standard deviation, in pixels, of the Gaussian by which a training blurs images
 STEP = 16  # the paper's generator halves its images so often that it would pad others
 
 

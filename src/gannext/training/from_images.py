@@ -28,6 +28,7 @@ def train(
     budget: float | None = None,
     batch_size: int | None = None,
     light: float = 0.0,
+    focus: float = 0.0,
     fpr: float = 0.05,
     pixel_fpr: float = 0.01,
     seed: int = 0,
@@ -52,6 +53,8 @@ def train(
         batch_size: images a step, instead of the recipe's own.
         light: by what share the light may be brighter or darker where images are judged, such as 0.1; for "robust-textures"
             and "robust-parts".
+        focus: likewise, by a Gaussian of how many pixels' standard deviation images may be blurred there, such as 0.7, in the
+            size that they are looked at in.
         fpr: share of normal images that the threshold may call abnormal; `predict` takes another.
         pixel_fpr: share of normal pixels that the threshold of the anomaly maps may.
         seed: of all randomness; torch's global generator is seeded by it.
@@ -89,7 +92,7 @@ def train(
     chosen = (chosen or find_recipe(recipe, "gannext", lambda: kind_of_split(split))).for_images(len(split.train))
     if batch_size is not None:
         chosen = replace(chosen, batch_size=batch_size)
-    chosen = chosen.in_light(light)
+    chosen = chosen.varied(light, focus)
     networks = chosen.networks("gannext", config.size, channels, {})
     length, steps = length_of_training(networks, chosen, "", len(split.train), epochs, budget)
     training = TrainConfig(

@@ -13,7 +13,7 @@ from gannext.training.contrast import contrastive_loss
 from gannext.training.corruption import Corruption
 from gannext.training.recipe import Recipe
 from gannext.training.threads import at_once
-from gannext.training.views import jittered, relit, turned_copies, view
+from gannext.training.views import jittered, refocused, relit, turned_copies, view
 from gannext.training.windows import windows
 
 
@@ -83,10 +83,10 @@ def judge_losses(recipe: Recipe, generator: nn.Module, discriminator: nn.Module,
     With y the images corrupted for one expert of the judge's after the other, m their masks (M, 1, H, W) and J each
     expert's logits of its own: reconstruction = mean |G(y) - x| over every eighth, and discriminator = mean of
     w * BCE(J(y), m), where a corrupted pixel weighs the more the thinner its region is. Of large images windows are
-    seen, and x is in another light where the recipe says so.
+    seen, and x is in another light and focus where the recipe says so.
     """
     assert isinstance(discriminator, Judge)
-    x = relit(windows(x, recipe.windows), recipe.light)
+    x = refocused(relit(windows(x, recipe.windows), recipe.light), recipe.focus)
 
     def example(corrupt: Corruption, random: Generator) -> tuple[Tensor, Tensor, Tensor]:
         y, mask = corrupt(x, random)

@@ -7,7 +7,7 @@ from typing import Any
 
 from gannext.detection import JudgeScoring, Neighbours, Scoring, ScoringPlan
 from gannext.networks import NetworkConfig
-from gannext.runtime import MOST_LIGHT, InputError, unknown
+from gannext.runtime import MOST_FOCUS, MOST_LIGHT, InputError, unknown
 from gannext.training.corruption import SPOTS, THIN, Corruption
 
 
@@ -38,6 +38,7 @@ class Recipe:
         windows: sides, the least first, of the windows that larger images are trained on by; none for whole images.
             Each size of them has as many steps.
         light: of a judge's, how much brighter or darker images are made in training, as `relit` says.
+        focus: likewise, how much they are blurred, as `refocused` says.
         stretched: whether images that fill little of 0..255 are stretched for the networks, as `find_levels` says.
         averaging: decay of the weights' running average, which is what detects; 0 for the last weights.
         side: a folder's images are looked at in side x side pixels at most, where nobody names a size, so that training and
@@ -67,6 +68,7 @@ class Recipe:
     cosine: bool = False
     windows: tuple[int, ...] = ()
     light: float = 0.0
+    focus: float = 0.0
     stretched: bool = False
     averaging: float = 0.0
     side: int = 0
@@ -89,17 +91,20 @@ class Recipe:
         """The recipe for so many training images: where it counts steps, few images make small batches, and no obstacle."""
         return replace(self, batch_size=min(self.batch_size, count)) if self.steps and count else self
 
-    def in_light(self, light: float) -> "Recipe":
-        """The recipe for light that varies by up to that share, from 0 to 0.5.
+    def varied(self, light: float, focus: float) -> "Recipe":
+        """The recipe for light that varies by up to that share, from 0 to 0.5, and a blur of up to so many pixels, from 0 to 2.
 
         Raises:
-            InputError: it is no judge's, or varies by more.
+            InputError: it is no judge's, or they vary by more.
         """
-        if not 0.0 <= light <= MOST_LIGHT:
-            raise InputError(f"light that varies by {light:g} is too much to train with: give from 0 to {MOST_LIGHT:g}")
-        if light and self.objective != "judge":
-            raise InputError(f"the {self.name} recipe does not train in other light: leave light out, or take robust-textures")
-        return replace(self, light=light)
+        for name, much, most in (("light", light, MOST_LIGHT), ("focus", focus, MOST_FOCUS)):
+            if not 0.0 <= much <= most:
+                raise InputError(f"{name} that varies by {much:g} is too much to train with: give from 0 to {most:g}")
+            if much and self.objective != "judge":
+                raise InputError(
+                    f"the {self.name} recipe does not train in other {name}: leave {name} out, or take robust-textures"
+                )
+        return replace(self, light=light, focus=focus)
 
     def learning_rate(self, step: int, steps: int) -> float:
         """The learning rate of step number `step`, from 0, of so many in all."""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gannext.networks import turned
+from gannext.networks import gaussian_blur, turned
 
 
 def jittered(x: Tensor) -> Tensor:
@@ -28,6 +28,12 @@ def relit(x: Tensor, light: float) -> Tensor:
     if not light:
         return x
     return ((x + 1.0) * each(x, 1.0 - light, 1.0 + light) + each(x, -light, light) - 1.0).clamp(-1.0, 1.0)
+
+
+def refocused(x: Tensor, focus: float) -> Tensor:
+    """Images (N, C, H, W), each mixed in a proportion of its own with what a Gaussian of that standard deviation, in pixels,
+    makes of it; without one they are as they were."""
+    return x + each(x, 0.0, 1.0) * (gaussian_blur(x, focus) - x) if focus else x
 
 
 def turned_copies(x: Tensor) -> tuple[Tensor, Tensor]:
