@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from skimage import color, data
 
@@ -38,9 +38,8 @@ def sets() -> Iterator[tuple[str, Images]]:
             yield f"{name} without {abnormal}", load_split(DataConfig(name, None, abnormal, channels=1)).train
     rng = np.random.default_rng(0)
     for name in PHOTOGRAPHS:
-        whole = np.asarray(getattr(data, name)())
-        grey = whole.astype(float) if whole.ndim == 2 else color.rgb2gray(whole) * 255
-        cuttings = [cut(grey, CUTTING, rng) for _ in range(COUNT)]
+        whole = greys(getattr(data, name)())
+        cuttings = [cut(whole, CUTTING, rng) for _ in range(COUNT)]
         yield f"cuttings of {name}", as_images(cuttings)
         yield f"cuttings of {name}, corners darker by {FALL:g}", as_images(with_dark_corners(cuttings))
     for name in (*drawing.TEXTURES, "brushed metal"):
@@ -48,6 +47,13 @@ def sets() -> Iterator[tuple[str, Images]]:
             lit = [light(slope, rng) * surface(name, rng) for _ in range(COUNT)]
             yield f"{name}, light that slopes by up to {slope:g}", as_images(lit)
         yield f"{name}, light that slopes by up to {slope:g}, corners darker by {FALL:g}", as_images(with_dark_corners(lit))
+
+
+def greys(photograph: ArrayLike) -> Pixels:
+    """A photograph of bytes, (H, W) or (H, W, 3), as greys 0..255, (H, W)."""
+    pixels = np.asarray(photograph)
+    grey: Pixels = pixels.astype(float) if pixels.ndim == 2 else color.rgb2gray(pixels) * 255
+    return grey
 
 
 def surface(name: str, rng: np.random.Generator) -> Pixels:

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from skimage import color, data, transform
+from skimage import data, transform
 
 from ablation import trained
 from ablation_textures import LARGE, half_as_large
@@ -26,6 +26,7 @@ from gannext.data import textures as drawing
 from gannext.evaluation import inspect, measure
 from gannext.training import RECIPES, kind_of
 from gannext.training.kind import agreement, layout_share, likeness, thumbnails
+from kinds import greys
 from measuring import Table
 
 Pixels = NDArray[np.float64]
@@ -48,9 +49,7 @@ def photographed(name: str) -> Pixels:
         "retina": (data.retina, (0, 0, 1411)),
         "wheel": (lambda: data.stereo_motorcycle()[0], (240, 22, 250)),
     }[name]
-    photograph = np.asarray(pixels())
-    grey = photograph if photograph.ndim == 2 else color.rgb2gray(photograph) * 255
-    cut: Pixels = grey[top : top + side, left : left + side].astype(float)
+    cut = greys(pixels())[top : top + side, left : left + side]
     return transform.resize(cut, (DRAWN, DRAWN), anti_aliasing=True)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.spatial import cKDTree
-from skimage import color, data
+from skimage import data
 
 from ablation import trained
 from gannext.cli.demo import BUDGET
@@ -25,6 +25,7 @@ from gannext.data import DataConfig, load_split
 from gannext.data import textures as drawing
 from gannext.evaluation import inspect, measure
 from gannext.training import RECIPES, kind_of
+from kinds import greys
 from measuring import Table
 
 Pixels = NDArray[np.float64]
@@ -36,9 +37,7 @@ COMPARED = ("textures", "objects")
 
 def photographed(name: str) -> Pixels:
     """A photograph of scikit-image's as greys 0..255."""
-    pixels = np.asarray(getattr(data, name)())
-    grey = pixels.astype(float) if pixels.ndim == 2 else color.rgb2gray(pixels) * 255
-    return grey[:PHOTOGRAPH, :PHOTOGRAPH]
+    return greys(getattr(data, name)())[:PHOTOGRAPH, :PHOTOGRAPH]
 
 
 def rough(rng: np.random.Generator, sigma: float | tuple[float, float]) -> Pixels:

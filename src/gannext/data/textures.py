@@ -45,33 +45,17 @@ def photograph(texture: str) -> Patch:
     return pixels
 
 
-def make_textures(
-    root: Path,
-    texture: str,
-    seed: int,
-    *,
-    side: int = 64,
-    train: int = 400,
-    validation: int = 100,
-    good: int = 100,
-    each: int = 40,
-) -> None:
+def make_textures(root: Path, texture: str, seed: int, **sizes: int) -> None:
     """Writes the data set of one texture under `root`, the same for the same seed.
-
-    Patches to train on, to calibrate on and to test on come from parts of the photograph that do not touch.
 
     Args:
         root: folder to write to; it is made if need be.
         texture: "brick", "gravel" or "grass".
         seed: chooses places and defects.
-        side: height and width of a patch.
-        train, validation: normal patches to train on, and to calibrate on.
-        good: normal patches to test on.
-        each: test patches of each kind of defect.
+        sizes: `side`, `train`, `validation`, `good` and `each` of `make_surface`.
     """
     foreign = [photograph(name) for name in TEXTURES if name != texture]
-    counts = {"train": train, "validation": validation, "good": good, "each": each}
-    make_surface(root, photograph(texture), foreign, DEFECTS, (seed, TEXTURES.index(texture)), side=side, **counts)
+    make_surface(root, photograph(texture), foreign, DEFECTS, (seed, TEXTURES.index(texture)), **sizes)
 
 
 def make_surface(
@@ -87,14 +71,20 @@ def make_surface(
     good: int = 100,
     each: int = 40,
 ) -> None:
-    """As `make_textures`, of any surface.
+    """Writes the data set of any surface, the same for the same seed.
+
+    Patches to train on, to calibrate on and to test on come from parts of the surface that do not touch.
 
     Args:
+        root: folder to write to; it is made if need be.
         whole: greys 0..255 (H, W).
         foreign: other surfaces, of which pieces lie on this one, (H, W) each.
         defects: by name.
         seed: chooses places and defects.
-        root, side, train, validation, good, each: as of `make_textures`.
+        side: height and width of a patch.
+        train, validation: normal patches to train on, and to calibrate on.
+        good: normal patches to test on.
+        each: test patches of each kind of defect.
     """
     tested = _part(whole, TEST)
     normal = (("train", TRAIN, train), ("validation", VALIDATION, validation), ("test", TEST, good))
