@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ImageEnhance
+from PIL import Image, ImageEnhance
 
 import gannext as package
 from conftest import Command, picture, write_pictures
@@ -80,6 +80,25 @@ def test_good_pictures_of_today_set_the_threshold_anew(
     new = package.load(tmp_path / "new.gannext")
     assert new.calibration.fpr == 0.1 and new.provenance["calibrated"]["images"] == 40
     assert package.load(detector_file).provenance.items() <= new.provenance.items()
+
+
+@pytest.mark.parametrize("tiles", [(), ("--tile", "32")])
+def test_a_training_names_the_pictures_that_set_its_threshold(tiles: tuple[str, ...], gannext: Command, tmp_path: Path) -> None:
+    for part, count, first in (("train", 40, 0), ("validation", 6, 100)):
+        folder = tmp_path / "parts" / part / "good"
+        folder.mkdir(parents=True)
+        for number in range(count):
+            picture(first + number, side=48).save(folder / f"{number:02d}.png")
+    Image.new("RGB", (48, 48), "white").save(folder / "03 not\ngood.png")
+    options = ("--data-root", tmp_path / "parts", "--recipe", "published", "--dim", "4", "--batch-size", "8", "--budget", "1e9")
+    done = gannext("train", *options, *tiles, "--device", "cpu", "--output", tmp_path)
+    before, _, named = done.out.partition("highest, so look whether they are good:\n")
+    assert done.code == 0 and before.endswith("Calibrated on 7 normal images:\n  ")
+    first, *others = (line.strip() for line in named.splitlines()[:3])
+    detector = package.load(next(tmp_path.glob("gannext/parts/*/detector.gannext")))
+    assert first == f"{folder / '03 not'}\\ngood.png  {detector.calibration.scores[-1]:.5g}"
+    assert [float(line.split()[-1]) for line in others] == pytest.approx(detector.calibration.scores[-2:-4:-1], rel=1e-4)
+    assert all(Path(line.rsplit(maxsplit=1)[0]).exists() for line in others)
 
 
 def test_the_same_pictures_give_the_same_calibration(detector_file: Path) -> None:

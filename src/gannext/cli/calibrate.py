@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gannext.cli.options import add_running_options, add_threshold_options, add_tile_options, progress, show, tiling_of, warn
-from gannext.runtime import InputError, Prediction, Predictor, check_place, find_images
-
-HIGHEST = 3  # pictures that are shown, as one that is not good would be among them
+from gannext.cli.outcome import report_highest
+from gannext.runtime import HIGHEST, InputError, Prediction, Predictor, check_place, find_images
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,9 +63,7 @@ def report(detector: Predictor, judged: Sequence[Prediction], before: float) -> 
     alarms = sum(bool(p.abnormal) for p in good)
     show(f"Calibrated on {len(good)} normal images, for a false-positive rate of {detector.calibration.fpr:g}:")
     show(f"  threshold {detector.calibration.threshold:.5g}, before {before:.5g}, which {alarms} of them exceed")
-    show("  highest, so look whether they are good:")
-    for prediction in good[:HIGHEST]:
-        show(f"    {prediction.image}  {prediction.score:.5g}")
+    report_highest([(p.image, p.score or 0.0) for p in good[:HIGHEST]])
 
 
 def trained_on(image: Path, provenance: Mapping[str, Any]) -> bool:

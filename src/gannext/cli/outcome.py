@@ -1,11 +1,12 @@
 """What a training says of its images and of its result, and what it leaves to try the detector on."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gannext.cli.options import show, warn
-from gannext.runtime import BITS, image_size, write_text
+from gannext.runtime import BITS, image_size, on_one_line, write_text
 
 if TYPE_CHECKING:
     from gannext.data import Images, Split
@@ -65,6 +66,15 @@ def report_split(dataset: str, split: "Split") -> None:
         show("The images do not fit into memory and are decoded as they are needed.")
 
 
+def report_highest(highest: Sequence[tuple[str, float]]) -> None:
+    """Names the normal images that score highest of those that calibrate: one that is not good would be among them, and raise
+    the threshold."""
+    if highest:
+        show("  highest, so look whether they are good:")
+    for image, score in highest:
+        show(f"    {on_one_line(image)}  {score:.5g}")
+
+
 def report_result(detector: "Detector", split: "Split", scores: Any, folder: Path, best: Any) -> None:
     """Prints the accuracy and writes it to evaluation.json."""
     from gannext.cli.evaluate import print_groups, print_metrics, print_protocols
@@ -72,6 +82,9 @@ def report_result(detector: "Detector", split: "Split", scores: Any, folder: Pat
 
     if detector.calibration.shortfall:
         warn(detector.calibration.shortfall)
+    if highest := detector.provenance["highest"]:
+        show(f"\nCalibrated on {len(split.held_out)} normal images:")
+        report_highest(highest)
     if split.untestable:
         show(f"\n{split.untestable}")
         return

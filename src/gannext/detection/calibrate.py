@@ -16,7 +16,7 @@ from gannext.runtime import InputError, NormalSample, OneImage, PixelCalibration
 
 def calibrate(
     detector: Detector, batches: Iterable[Tensor], fpr: float = 0.05, pixel_fpr: float = 0.01, kind: str = "reconstruction"
-) -> None:
+) -> list[float]:
     """Sets a detector's `calibration` and `anomaly_map`.
 
     Args:
@@ -25,6 +25,9 @@ def calibrate(
         fpr: share of normal images that may be called abnormal.
         pixel_fpr: share of normal pixels that may be called abnormal.
         kind: of anomaly map, a key of MAPS.
+
+    Returns:
+        The images' scores, in their order.
     """
 
     def judged() -> Iterator[Judged]:
@@ -34,7 +37,7 @@ def calibrate(
             yield seen.scores.cpu().double().tolist(), detector.anomaly_map.combine(seen.parts)
 
     seen = (detector.see(batch, parts=True) for batch in batches)
-    _calibrate(detector, seen, judged(), fpr, pixel_fpr, kind)
+    return _calibrate(detector, seen, judged(), fpr, pixel_fpr, kind)
 
 
 def calibrate_tiles(
@@ -43,7 +46,7 @@ def calibrate_tiles(
     fpr: float = 0.05,
     pixel_fpr: float = 0.01,
     kind: str = "reconstruction",
-) -> None:
+) -> list[float]:
     """As `calibrate`, for a detector with tiles: a picture counts once, with the largest score of its tiles, and its
     pixels with the blended map, just as in prediction.
 
@@ -57,7 +60,7 @@ def calibrate_tiles(
                 raise InputError(str(prediction.error))
             yield [prediction.score], prediction.anomaly_map
 
-    _calibrate(detector, seen_in_tiles(detector, pictures), judged(), fpr, pixel_fpr, kind)
+    return _calibrate(detector, seen_in_tiles(detector, pictures), judged(), fpr, pixel_fpr, kind)
 
 
 Judged: TypeAlias = tuple[list[float], NDArray[np.float32]]
@@ -66,7 +69,7 @@ Judged: TypeAlias = tuple[list[float], NDArray[np.float32]]
 
 def _calibrate(
     detector: Detector, batches: Iterable[Seen], judged: Iterable[Judged], fpr: float, pixel_fpr: float, kind: str
-) -> None:
+) -> list[float]:
     """Two passes: `batches` give the scales of the map's parts, and `judged`, which needs these, everything else."""
     unset = PixelCalibration((0.5,), (0.0,))
     detector.anomaly_map = AnomalyMap(kind, (), default_smoothing(kind, detector.size), unset)
@@ -79,6 +82,7 @@ def _calibrate(
         sample.add(scores, values)
     detector.calibration = sample.calibration(fpr)
     detector.pixel_calibration = sample.pixel_calibration(pixel_fpr)
+    return sample.scores
 
 
 class PartMeans:

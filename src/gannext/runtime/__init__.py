@@ -35,8 +35,8 @@ from gannext.runtime.options import (
 )
 from gannext.runtime.pixels import BINS, LEAST_RATE, MOST_RATE, PixelCalibration, count
 from gannext.runtime.predictor import BATCH_SIZE, Predictor, View
-from gannext.runtime.results import Prediction, as_csv, as_json, as_table, picture_name
-from gannext.runtime.sample import NormalSample
+from gannext.runtime.results import Prediction, as_csv, as_json, as_table, on_one_line, picture_name
+from gannext.runtime.sample import HIGHEST, NormalSample
 from gannext.runtime.sealed import (
     FORMAT,
     FORMAT_VERSION,
@@ -57,6 +57,7 @@ __all__ = [
     "ENGINES",
     "FORMAT",
     "FORMAT_VERSION",
+    "HIGHEST",
     "IMAGES",
     "KEY",
     "LEAST_RATE",
@@ -103,6 +104,7 @@ __all__ = [
     "image_files",
     "image_size",
     "is_exported",
+    "on_one_line",
     "own_size",
     "picture_name",
     "prepare",

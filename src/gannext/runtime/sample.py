@@ -6,6 +6,8 @@ from numpy.typing import ArrayLike, NDArray
 from gannext.runtime.calibration import Calibration
 from gannext.runtime.pixels import BINS, PixelCalibration, count
 
+HIGHEST = 3  # normal images that are named to people, as one that is not good would be among them
+
 
 class NormalSample:
     """Scores of normal images that training never saw, and how often each value is met in their maps, which are not kept."""

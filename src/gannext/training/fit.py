@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from gannext import __version__
-from gannext.data import EpochSampler, Split, make_loader
+from gannext.data import EpochSampler, Images, Split, make_loader
 from gannext.detection import (
     AnyScoring,
     Detector,
@@ -33,7 +33,7 @@ from gannext.detection import (
     find_device,
 )
 from gannext.networks import NetworkConfig
-from gannext.runtime import BITS, MOST_RATE, Calibration, InputError, PixelCalibration, Tiling, write_atomically
+from gannext.runtime import BITS, HIGHEST, MOST_RATE, Calibration, InputError, PixelCalibration, Tiling, write_atomically
 from gannext.training.allocation import freed_memory_kept
 from gannext.training.callbacks import LAST, Checkpoints, EpochLines, MetricsTable, Pictures, SaveOnInterrupt, Throughput
 from gannext.training.cost import training_macs
@@ -242,11 +242,20 @@ def calibrated(config: TrainConfig, split: Split, module: GanModule) -> Detector
     kind = config.recipe.map
     if config.tiling:
         pictures = [split.held_out.source(i) for i in range(len(split.held_out))]
-        calibrate_tiles(detector, pictures, config.fpr, config.pixel_fpr, kind)
+        scores = calibrate_tiles(detector, pictures, config.fpr, config.pixel_fpr, kind)
     else:
         held_out = make_loader(split.held_out, detector.together(config.recipe.batch_size), workers=config.workers)
-        calibrate(detector, held_out, config.fpr, config.pixel_fpr, kind)
+        scores = calibrate(detector, held_out, config.fpr, config.pixel_fpr, kind)
+    detector.provenance["highest"] = highest(split.held_out, scores)
     return detector.to("cpu")
+
+
+def highest(images: Images, scores: Sequence[float]) -> list[tuple[str, float]]:
+    """The files of the normal images that score highest, the first of all first, and their scores; of images without files
+    none."""
+    order = sorted(range(len(scores)), key=lambda i: -scores[i])[:HIGHEST]
+    sources = ((images.source(i), scores[i]) for i in order)
+    return [(str(source), score) for source, score in sources if isinstance(source, Path)]
 
 
 def remembered(config: TrainConfig, split: Split, generator: nn.Module, discriminator: nn.Module) -> AnyScoring:
