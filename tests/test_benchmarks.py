@@ -1,5 +1,6 @@
 """The benchmarks: that they start, that their contestants compute the same, and that their tables reach the document."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -7,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from gannext.data import DATASETS
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 sys.path.append(str(FOLDER))
@@ -32,6 +36,31 @@ def test_the_plain_score_is_the_detector_s(recipe: str) -> None:
 
 def test_the_published_score_costs_what_its_networks_do() -> None:
     assert scoring.macs(scoring.make_detector("published", 32)) == 104_215_040 + 2 * 17_974_148
+
+
+def test_cifar10_is_read_from_its_package_and_nothing_else_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "cifar10", DATASETS["cifar10"])  # which the import replaces
+    cifar10 = importlib.import_module("cifar10")
+    monkeypatch.chdir(tmp_path)
+    cifar10.PACKAGE.mkdir(parents=True)
+    images = np.random.default_rng(0).integers(256, size=(20, 32, 32, 3), dtype=np.uint8)
+    files = [*(f"data_batch_{number}.png" for number in range(1, 6)), "test_batch.png"]
+    for file, batch in zip(files, np.split(images, [2, 4, 6, 8, 10]), strict=True):
+        Image.fromarray(batch.reshape(len(batch), -1, 3)).save(cifar10.PACKAGE / file)
+    for split in ("train", "test"):
+        (cifar10.PACKAGE / f"{split}_lables.json").write_text(json.dumps([*range(9, -1, -1)]))
+    read = cifar10.load_packed.__wrapped__  # anew each time
+    with pytest.raises(ValueError, match="does not hold CIFAR10: its classes have"):
+        read(tmp_path)
+    monkeypatch.setattr(cifar10, "A_CLASS", {"train": 1, "test": 1})
+    with pytest.raises(ValueError, match="does not hold CIFAR10: its colours' means are"):
+        read(tmp_path)
+    colours = images[:10].reshape(-1, 3)
+    monkeypatch.setattr(cifar10, "MEAN", colours.mean(0))
+    monkeypatch.setattr(cifar10, "DEVIATION", colours.std(0))
+    train, test = read(tmp_path)
+    assert np.array_equal(train.images, images[:10]) and np.array_equal(test.images, images[10:])
+    assert train.labels.tolist() == test.labels.tolist() == [*range(9, -1, -1)]
 
 
 def test_contestants_take_turns() -> None:

@@ -109,10 +109,12 @@ def test_the_parts_of_the_score_are_what_they_are_called(run: Path) -> None:
         return np.concatenate(both) / len(both) ** 0.5
 
     bank, seen = (np.stack([unit(image) for image in d.f.numpy()]) for d in (memory, described))
-    features = NearestNeighbors(n_neighbors=20).fit(bank).kneighbors(seen)[0].mean(1)
-    np.testing.assert_allclose(parts[:, 0], np.log(features), rtol=1e-3)
+    around = NearestNeighbors(n_neighbors=20).fit(bank)
+    own = around.kneighbors()[0].mean(1)  # of the images themselves, each without itself
+    far, which = around.kneighbors(seen)
+    np.testing.assert_allclose(parts[:, 0], np.log(far.mean(1) / own[which].mean(1) ** 0.5), rtol=1e-3)
     around = NearestNeighbors(n_neighbors=20).fit(white)
-    own = around.kneighbors(n_neighbors=5)[0].mean(1)  # of the images themselves, each without itself
+    own = around.kneighbors(n_neighbors=5)[0].mean(1)
     far, which = around.kneighbors(query)
     np.testing.assert_allclose(parts[:, 1], np.log(far[:, :5].mean(1) / own[which].mean(1)), rtol=1e-2, atol=1e-4)
     assert np.array_equal(parts[:, 2], -described.f[:, 0, -1].numpy())

@@ -12,6 +12,7 @@ from gannext.networks import PROJECTED, Levels, layout
 from gannext.runtime import InputError
 
 SMALLEST = 1e-6
+OWN_AT_ONCE = 256  # of the remembered, whose nearest take room
 RIDGE = 0.02  # share of the directions' mean variance that is added to every direction's before it is divided by
 
 
@@ -22,15 +23,15 @@ class Neighbours:
     Attributes:
         features, detail, real, restored: weights.
         near: neighbours whose distance counts in `detail`.
-        around: neighbours whose distance counts in `features`, and that say in `detail` how far apart images are thereabouts.
+        around: neighbours whose distance counts in `features`, and that say in both how far apart images are thereabouts.
         directions: principal directions in which detail is compared, at most.
         most: training images that are remembered, at most.
     """
 
     features: float = 2.0
     detail: float = 2.0
-    real: float = 1.0
-    restored: float = 1.0
+    real: float = 0.75
+    restored: float = 0.5
     near: int = 5
     around: int = 20
     directions: int = 160
@@ -48,7 +49,8 @@ class NeighbourScoring(nn.Module):
     With u the unit vector of what the discriminator says of an image in its four quarter turns, and w that of its
     `layout`, whitened:
 
-        features  log of the mean distance of u to the `around` nearest training images'
+        features  log of the mean distance of u to the `around` nearest training images', by the square root of the mean of
+                  these images' own such distances
         detail    log of the mean distance of w to the `near` nearest, by the mean of the `around` nearest's own
                   (a simple local outlier factor, SIGMOD 2000)
         real      minus the discriminator's logit
@@ -61,7 +63,7 @@ class NeighbourScoring(nn.Module):
         tensors: the memory, by the names in `TENSORS`.
     """
 
-    TENSORS = ("features", "mean", "whiten", "detail", "spread", "location", "deviation")
+    TENSORS = ("features", "features_spread", "mean", "whiten", "detail", "detail_spread", "location", "deviation")
 
     def __init__(self, plan: Neighbours, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -70,10 +72,11 @@ class NeighbourScoring(nn.Module):
             self.register_buffer(name, tensors[name])
 
     features: Tensor  # (M, 4 (F + P))
+    features_spread: Tensor  # (M,)
     mean: Tensor  # (L,)
     whiten: Tensor  # (L, K)
     detail: Tensor  # (M, K)
-    spread: Tensor  # (M,)
+    detail_spread: Tensor  # (M,)
     location: Tensor  # (4,)
     deviation: Tensor  # (4,)
 
@@ -114,14 +117,13 @@ class NeighbourScoring(nn.Module):
         mean = layouts.mean(0)
         whiten = whitening(layouts - mean, plan.directions)
         detail = F.normalize((layouts - mean) @ whiten, dim=1)
-        near = min(plan.near, len(detail) - 1)
-        own = torch.cat([distances(some, detail, near + 1)[0][:, 1:].mean(1) for some in detail.split(1024)])
         tensors = {
             "features": features,
+            "features_spread": own_distances(features, plan.around),
             "mean": mean,
             "whiten": whiten,
             "detail": detail,
-            "spread": own.clamp_min(SMALLEST),
+            "detail_spread": own_distances(detail, plan.near),
             "location": torch.zeros(len(plan.weights), device=device),
             "deviation": torch.ones(len(plan.weights), device=device),
         }
@@ -138,10 +140,11 @@ class NeighbourScoring(nn.Module):
         """The four numbers (N, 4) of images (N, C, H, W), not yet standardised."""
         known = len(self.features)
         near, around = min(self.plan.near, known), min(self.plan.around, known)
-        features = distances(side_by_side(described.f), self.features, around)[0].mean(1)
+        found, which = distances(side_by_side(described.f), self.features, around)
+        features = found.mean(1) / self.features_spread[which].mean(1).sqrt()
         w = F.normalize((layout(x) - self.mean) @ self.whiten, dim=1)
         found, which = distances(w, self.detail, around)
-        detail = found[:, :near].mean(1) / self.spread[which].mean(1)
+        detail = found[:, :near].mean(1) / self.detail_spread[which].mean(1)
         restored = (x - described.x_hat).abs().flatten(1).mean(1)
         logit = described.f[:, 0, -1]
         features, detail, restored = (part.clamp_min(SMALLEST).log() for part in (features, detail, restored))
@@ -182,3 +185,10 @@ def distances(queries: Tensor, known: Tensor, count: int) -> tuple[Tensor, Tenso
     which = (queries @ known.T).topk(count, dim=1).indices
     # Not from the cosines: near 1 these have too few digits left for the distance.
     return (queries[:, None] - known[which]).square().sum(2).sqrt(), which
+
+
+def own_distances(known: Tensor, count: int) -> Tensor:
+    """How far each of unit vectors (M, F) lies from the `count` nearest of the others, on average, (M,); never 0."""
+    count = min(count, len(known) - 1)
+    own = [distances(some, known, count + 1)[0][:, 1:].mean(1) for some in known.split(OWN_AT_ONCE)]
+    return torch.cat(own).clamp_min(SMALLEST)
